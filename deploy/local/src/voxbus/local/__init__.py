@@ -1,0 +1,1 @@
+"""Voxbus on one machine: the `voxbus` command."""

@@ -1,0 +1,1 @@
+"""What travels: messages, subjects, the stream frame, events. No I/O."""

@@ -1,0 +1,1 @@
+"""Words to reply, sentence by sentence; tool calls."""

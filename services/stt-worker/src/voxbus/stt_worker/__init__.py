@@ -1,0 +1,1 @@
+"""Speech to words, and when a turn starts and ends."""

@@ -1,0 +1,1 @@
+"""The edge: voice WebSocket, call logic, play-out."""
