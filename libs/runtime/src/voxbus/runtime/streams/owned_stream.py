@@ -262,15 +262,13 @@ class OwnedStream:
             await self._publish(Kind.CANCEL, self._elapsed_us(), b"", 0)
             return
         self._last_received = time.monotonic()
-        await self._replay()
-        if self.over:
-            return
-        self._state = _State.OPEN
-        if self._trouble:
-            self._take_over(self._trouble)
+        if await self._replay():
+            self._state = _State.OPEN
+            if self._trouble:
+                self._take_over(self._trouble)
 
-    async def _replay(self) -> None:
-        """Number and send all that is kept; what is sent meanwhile queues up behind it."""
+    async def _replay(self) -> bool:
+        """Number and send all that is kept; what is sent meanwhile queues up behind it. False: the stream ended meanwhile."""
         sent: deque[_Input] = deque(maxlen=self._unacked.maxlen)
         self._seq = 0
         while self._unacked:
@@ -278,7 +276,10 @@ class OwnedStream:
             sent.append((self._seq, kind, timestamp_us, body))
             self._seq += 1
             await self._publish(kind, timestamp_us, body, self._seq - 1)
+        if self.over:
+            return False
         self._unacked = sent
+        return True
 
     def _take_over(self, reason: str) -> None:
         if self._state is _State.CONNECTING:
