@@ -89,7 +89,6 @@ class OwnedStream:
         self._trouble: str | None = None  # a reason for a takeover that came before the open was answered
         self._failures = 0
         self._opened_at = self._last_received = self._last_sent = time.monotonic()
-        self._moving: asyncio.Task[None] | None = None
 
     @property
     def over(self) -> bool:
@@ -190,9 +189,7 @@ class OwnedStream:
     def _end(self) -> None:
         self._state = _State.OVER
         self._unacked.clear()
-        self._client.forget(self)
-        if self._moving and self._moving is not asyncio.current_task():
-            self._moving.cancel()
+        self._client.forget(self)  # an open that is under way ends by itself and cancels what it got
 
     def _give_up(self, error: StageError) -> None:
         if self._state is not _State.OVER:
@@ -201,10 +198,23 @@ class OwnedStream:
 
     # Opening and takeover.
 
-    async def connect(self, deadline_s: float) -> None:
-        """Find a worker (called by the client). Raises StageFailure."""
+    def start(self) -> None:
+        """Connect in the background; when no worker takes the stream, `on_failed` is called."""
+        self._client.spawn(self._connect_or_fail())
+
+    async def _connect_or_fail(self) -> None:
         try:
-            await self._find_worker(deadline_s)
+            await self.connect()
+        except StageFailure as failure:
+            self._listener.on_failed(failure.to_error())
+
+    async def connect(self, deadline_s: float | None = None) -> None:
+        """Find a worker with room; returns when one has taken the stream.
+
+        Raises StageFailure when a worker refuses for good, or none takes it within `deadline_s` (default: the settings').
+        """
+        try:
+            await self._find_worker(self._settings.open_deadline_s if deadline_s is None else deadline_s)
         except StageFailure:
             self._end()
             raise
@@ -214,7 +224,7 @@ class OwnedStream:
         pause = 0.02
         while self._state is not _State.OVER:
             failure = await self._try_open()
-            if failure is None:
+            if failure is None or self.over:
                 return
             if not failure.retryable or time.monotonic() + pause > deadline:
                 raise failure
@@ -292,7 +302,7 @@ class OwnedStream:
             self._give_up(StageError(code=ErrorCode.PROVIDER_FAILED, message=message, retryable=True))
             return
         self._state = _State.CONNECTING
-        self._moving = asyncio.create_task(self._move(reason), name="takeover")
+        self._client.spawn(self._move(reason))
 
     async def _move(self, reason: str) -> None:
         old_worker, last_sign = self.worker_id, self._last_received

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 from nats.aio.msg import Msg
@@ -60,6 +62,7 @@ class StageClient:
         self._prefix = len(OUTPUT(stage="stt", owner_id=owner_id, stream_id="x")) - 1
         self._task: asyncio.Task[None] | None = None
         self._grace_from = 0.0
+        self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen for output; returns when the server knows the subscription."""
@@ -71,22 +74,31 @@ class StageClient:
         """Cancel what is still open."""
         for stream in list(self._streams.values()):
             await stream.cancel()
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [*self._background, *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def stream(self, stage: Stage, request: StreamOpen, listener: StreamListener) -> OwnedStream:
+        """A stream that is not open yet: what is sent is kept until `connect` has found a worker."""
+        stream = OwnedStream(self, stage, request, listener)
+        self._streams[stream.stream_id] = stream
+        metrics.OWNED_STREAMS.labels(stage.value).inc()
+        return stream
 
     async def open(
         self, stage: Stage, request: StreamOpen, listener: StreamListener, *, deadline_s: float | None = None
     ) -> OwnedStream:
-        """Open a stream on any worker with room; returns when one has taken it.
-
-        Raises StageFailure when a worker refuses for good, or none takes it within `deadline_s` (default: the settings').
-        """
-        stream = OwnedStream(self, stage, request, listener)
-        self._streams[stream.stream_id] = stream
-        metrics.OWNED_STREAMS.labels(stage.value).inc()
-        await stream.connect(self.settings.open_deadline_s if deadline_s is None else deadline_s)
+        """A stream that a worker has taken. Raises StageFailure as `OwnedStream.connect` does."""
+        stream = self.stream(stage, request, listener)
+        await stream.connect(deadline_s)
         return stream
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run an open or a takeover in the background (called by streams)."""
+        task = asyncio.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def forget(self, stream: OwnedStream) -> None:
         """Drop a stream that is over (called by the stream itself)."""
