@@ -1,0 +1,349 @@
+"""A live call: listens, lets the agent answer, gives way when the caller cuts in, and ends well."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from voxbus.contracts.agent import AgentConfig
+from voxbus.contracts.base import new_id
+from voxbus.contracts.call import EndReason, TurnKind
+from voxbus.contracts.llm import ToolKind
+from voxbus.contracts.native import Ended, TranscriptMessage
+from voxbus.contracts.stage import ErrorCode, Stage, StageError
+from voxbus.contracts.stt import SttOpen, TurnEnded
+from voxbus.runtime.streams import OwnedStream, StageClient, Takeover
+from voxbus.runtime.trace import new_traceparent, trace_id
+from voxbus.voice_gateway.conversation import Conversation
+from voxbus.voice_gateway.ear import Ear, EarListener
+from voxbus.voice_gateway.edge.line import CallEnd, CallRequest, Line
+from voxbus.voice_gateway.metrics import BARGE_INS, TURNS
+from voxbus.voice_gateway.playout import Clock, Playout
+from voxbus.voice_gateway.pump import AudioPump
+from voxbus.voice_gateway.report import CallReport
+from voxbus.voice_gateway.settings import GatewaySettings
+from voxbus.voice_gateway.timings import TurnClock
+from voxbus.voice_gateway.turn import AgentTurn, TurnContext, TurnResult
+
+_PROVIDER_FAULTS = {
+    ErrorCode.PROVIDER_FAILED,
+    ErrorCode.PROVIDER_REJECTED,
+    ErrorCode.UNKNOWN_PROVIDER,
+    ErrorCode.BAD_REQUEST,
+}
+
+
+@dataclass(frozen=True)
+class CallParts:
+    """What all calls of the process share."""
+
+    settings: GatewaySettings
+    client: StageClient
+    clock: Clock
+    pump: AudioPump
+    publish: Callable[..., Coroutine[Any, Any, None]]
+    ended: Callable[[Call], None]
+
+
+class Call(CallEnd, EarListener):
+    """One call. Callbacks of the line and of the stages are synchronous; turns run as tasks, one after the other."""
+
+    def __init__(self, parts: CallParts, request: CallRequest, agent: AgentConfig, line: Line) -> None:
+        self.id = new_id("call")
+        self.agent = agent
+        self.line = line
+        self._parts = parts
+        traceparent = new_traceparent()
+        self.log: Any = structlog.get_logger(__name__).bind(
+            call_id=self.id, agent_id=agent.id, trace_id=trace_id(traceparent)
+        )
+        self.report = CallReport(self.id, agent, parts.client.owner_id, request, line, parts.publish, traceparent)
+        self._conversation = Conversation()
+        self._playout = Playout(line, parts.settings.playout_lead_ms)
+        self._playout.on_sentence = self._on_sentence_played
+        self._context = TurnContext(
+            self.id, agent, parts.client, self._playout, traceparent, self.report.stream_taken_over
+        )
+        self._ear = Ear(parts.client, parts.pump, self._stt_request(traceparent), self)
+        self._turn: AgentTurn | None = None
+        self._turn_task: asyncio.Task[None] | None = None
+        self._waiting: list[TurnEnded] = []
+        self._interrupted: TurnResult | None = None
+        self._asked_if_there = False
+        self._ending: EndReason | None = None
+        self._over = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._started = self._active_at = time.monotonic()
+
+    async def start(self) -> None:
+        """Open the ear. Raises StageFailure when no worker takes the call in time."""
+        await self._ear.stream.connect(self._parts.settings.call_setup_timeout_s)
+        self._started = self._active_at = time.monotonic()
+        self._parts.clock.add(self._tick)
+        self.report.started()
+        self.log.info("call started", protocol=self.line.protocol, sample_rate=self.line.sample_rate)
+        if self.agent.greeting:
+            self._speak(TurnKind.GREETING, self.agent.greeting)
+
+    # The caller's line.
+
+    def on_audio(self, pcm: bytes) -> None:
+        """One 20 ms frame."""
+        if not self._over:
+            self._ear.hear(pcm)
+
+    def on_mark(self, name: str) -> None:
+        """Play-out reached a mark; the play-out clock is what counts here."""
+
+    def on_dtmf(self, digit: str) -> None:
+        """A key is as good as a word, and interrupts like one."""
+        if self._over or self._ending is not None:
+            return
+        self._active_at = time.monotonic()
+        if self._turn is not None and self.agent.turn_taking.interruptible:
+            self._interrupt(self._turn)
+        self._answer(digit, TurnClock.unprompted(), None)
+
+    def on_hangup(self) -> None:
+        """The caller is done."""
+        self.end(EndReason.CALLER_HANGUP)
+
+    def on_disconnected(self) -> None:
+        """The socket is gone."""
+        self.end(EndReason.CALLER_DISCONNECTED)
+
+    # The ear.
+
+    def on_speech_started(self) -> None:
+        """Silence the agent, if it may be interrupted by a voice alone."""
+        taking = self.agent.turn_taking
+        turn = self._turn
+        if turn is not None and taking.interruptible and (taking.min_words_to_interrupt == 0 or not turn.audible):
+            self._interrupt(turn)
+
+    def on_words(self, text: str) -> None:
+        """Show them, and silence the agent once there are enough of them."""
+        if self._over:
+            return
+        self._asked_if_there = False
+        self._send_transcript("caller", text, final=False)
+        taking = self.agent.turn_taking
+        if self._turn is not None and taking.interruptible and len(text.split()) >= taking.min_words_to_interrupt > 0:
+            self._interrupt(self._turn)
+
+    def on_turn_ended(self, turn: TurnEnded) -> None:
+        """Answer it."""
+        self._active_at = time.monotonic()
+        if self._over or self._ending is not None:
+            return
+        if not turn.text.strip():
+            self._go_on()
+            return
+        self._asked_if_there = False
+        self._send_transcript("caller", turn.text, final=True)
+        if self._turn is not None and not self._turn.interrupted:
+            if not self.agent.turn_taking.interruptible:
+                self._waiting.append(turn)  # answered when the agent has finished
+            return  # too few words to interrupt: a sound of agreement
+        clock = TurnClock(speech_end=self._ear.moment(turn.speech_end_ms), stt_ms=turn.decide_ms + turn.transcribe_ms)
+        clock.mark("turn_decided")
+        self._answer(turn.text, clock, turn)
+
+    def on_ear_failed(self, error: StageError) -> None:
+        """The agent is deaf: say so and end."""
+        self._fail(Stage.STT, error)
+
+    def on_ear_taken_over(self, stream: OwnedStream, takeover: Takeover) -> None:
+        """Recorded."""
+        self.report.stream_taken_over(Stage.STT, stream, takeover)
+
+    # The agent's turns.
+
+    def _answer(self, text: str, clock: TurnClock, turn: TurnEnded | None) -> None:
+        self._interrupted = None
+        self.report.caller_said(text, turn)
+
+        async def run(agent_turn: AgentTurn) -> TurnResult:
+            self._conversation.caller_said(text)
+            return await agent_turn.reply(self._conversation.messages)
+
+        self._begin(AgentTurn(self._context, TurnKind.REPLY, clock), run)
+
+    def _speak(self, kind: TurnKind, text: str) -> None:
+        self._begin(AgentTurn(self._context, kind, TurnClock.unprompted()), lambda turn: turn.say(text))
+
+    def _go_on(self) -> None:
+        """It was a noise and no words: the agent takes up what the noise cut off."""
+        interrupted, self._interrupted = self._interrupted, None
+        if self._turn is not None or interrupted is None:
+            return
+        if interrupted.heard and interrupted.rest:
+            self._speak(TurnKind.REPLY, interrupted.rest)
+        elif self._conversation.unanswered:
+            clock = TurnClock.unprompted()
+            self._begin(
+                AgentTurn(self._context, TurnKind.REPLY, clock), lambda turn: turn.reply(self._conversation.messages)
+            )
+        elif interrupted.rest:
+            self._speak(TurnKind.PROMPT, interrupted.rest)
+
+    def _interrupt(self, turn: AgentTurn) -> None:
+        if turn.interrupted or self._ending is not None:
+            return
+        if turn.audible:
+            BARGE_INS.inc()
+            self.log.info("barge-in")
+        turn.interrupt()
+
+    def _begin(self, turn: AgentTurn, run: Callable[[AgentTurn], Awaitable[TurnResult]]) -> None:
+        before, self._turn = self._turn_task, turn
+        self._turn_task = self._spawn(self._run_turn(turn, run, before))
+
+    async def _run_turn(
+        self, turn: AgentTurn, run: Callable[[AgentTurn], Awaitable[TurnResult]], before: asyncio.Task[None] | None
+    ) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        if self._over:
+            return
+        try:
+            result = await run(turn)
+        except Exception:
+            self.log.exception("turn failed")
+            self.end(EndReason.INTERNAL_ERROR)
+            return
+        if self._turn is turn:
+            self._turn = None
+        self._active_at = time.monotonic()
+        self._turn_done(turn, result)
+
+    def _turn_done(self, turn: AgentTurn, result: TurnResult) -> None:
+        self._conversation.agent_said(result.heard, interrupted=result.interrupted, tool_calls=result.tool_calls)
+        for called in result.tool_calls:
+            if called.ok and called.kind is ToolKind.RECORD:
+                self.report.variables.update(called.call.arguments)
+        TURNS.labels(turn.kind.value, _outcome(result)).inc()
+        if result.interrupted:
+            self._interrupted = result
+        if not (result.interrupted and not result.heard):
+            self.report.turn_completed(turn.kind, result)
+        if self._over:
+            return
+        if self._ending is not None:
+            self.end(self._ending)
+        elif result.failure is not None:
+            self._fail(*result.failure)
+        elif not result.interrupted:
+            self._after_turn(result)
+
+    def _after_turn(self, result: TurnResult) -> None:
+        if any(called.kind is ToolKind.END_CALL for called in result.tool_calls):
+            self.end(EndReason.AGENT_ENDED)
+        elif self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self._answer(" ".join(turn.text for turn in waiting), TurnClock.unprompted(), waiting[-1])
+
+    def _on_sentence_played(self, index: int) -> None:
+        if self._turn is not None:
+            self._send_transcript("agent", self._turn.utterance.text(index), final=True)
+
+    def _send_transcript(self, role: str, text: str, *, final: bool) -> None:
+        message = TranscriptMessage(role=role, text=text, final=final, turn=self.report.turns)  # type: ignore[arg-type]
+        self.line.send_message(message)
+
+    # Time and the end.
+
+    def _tick(self, now: float) -> None:
+        self._playout.tick(now)
+        if self._over:
+            return
+        self._ear.fill(now)
+        if self._ending is not None:
+            return
+        limits = self.agent.limits
+        if now - self._started > limits.max_duration_s:
+            self._say_goodbye(EndReason.MAX_DURATION, self.agent.phrases.goodbye_duration)
+        elif self._turn is None and not self._ear.speaking and now - self._active_at > limits.silence_s:
+            self._active_at = now
+            if self._asked_if_there:
+                self._say_goodbye(EndReason.CALLER_SILENT, self.agent.phrases.goodbye_silence)
+            else:
+                self._asked_if_there = True
+                self._speak(TurnKind.PROMPT, self.agent.phrases.still_there)
+
+    def _say_goodbye(self, reason: EndReason, text: str) -> None:
+        """End the call once the text has been heard; the caller cannot interrupt it."""
+        if self._turn is not None:
+            self._turn.interrupt()
+        self._ending = reason
+        self._speak(TurnKind.PROMPT, text)
+
+    def _fail(self, stage: Stage, error: StageError) -> None:
+        if self._over or self._ending is not None:
+            return
+        reason = EndReason.PROVIDER_FAILED if error.code in _PROVIDER_FAULTS else EndReason.STAGE_UNAVAILABLE
+        self.log.warning("call cannot go on", stage=stage.value, code=error.code.value)
+        self.report.detail = f"{stage.value}: {error.code.value}"
+        if stage is Stage.TTS:
+            self.end(reason)
+        else:
+            self._say_goodbye(reason, self.agent.phrases.unavailable)
+
+    def end(self, reason: EndReason) -> None:
+        """End the call now. Further calls do nothing."""
+        if self._over:
+            return
+        self._over = True
+        self._parts.clock.remove(self._tick)
+        if self._turn is not None:
+            self._turn.interrupt()
+        self._parts.ended(self)
+        self._spawn(self._finish(reason))
+
+    async def _finish(self, reason: EndReason) -> None:
+        await self._ear.stream.cancel()
+        if self._turn_task is not None:
+            await asyncio.wait({self._turn_task})
+        duration_s = round(time.monotonic() - self._started, 3)
+        self.report.ended(reason, duration_s)
+        self.log.info("call ended", reason=reason.value, duration_s=duration_s, turns=self.report.turns)
+        await self.line.end(Ended(reason=reason, detail=self.report.detail, duration_s=duration_s))
+
+    async def finished(self) -> None:
+        """Wait until all of the call's tasks are done."""
+        others = {task for task in self._tasks if task is not asyncio.current_task()}
+        if others:
+            await asyncio.wait(others)
+        await self.report.flush()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _stt_request(self, traceparent: str) -> SttOpen:
+        return SttOpen(
+            call_id=self.id,
+            stream_id=new_id("s"),
+            attempt=1,
+            owner_id=self._parts.client.owner_id,
+            agent_id=self.agent.id,
+            providers=self.agent.stt.providers,
+            language=self.agent.language,
+            turn_taking=self.agent.turn_taking,
+            traceparent=traceparent,
+        )
+
+
+def _outcome(result: TurnResult) -> str:
+    if result.failure is not None:
+        return "failed"
+    if result.interrupted:
+        return "interrupted" if result.heard else "withdrawn"
+    return "completed"

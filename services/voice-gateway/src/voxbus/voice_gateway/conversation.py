@@ -1,0 +1,38 @@
+"""The conversation as it was really heard: what the next turn is based on."""
+
+from __future__ import annotations
+
+from voxbus.contracts.llm import ChatMessage, LlmToolCalled, Role
+
+
+class Conversation:
+    """Messages between caller and agent. No I/O."""
+
+    def __init__(self) -> None:
+        self._messages: list[ChatMessage] = []
+
+    @property
+    def messages(self) -> tuple[ChatMessage, ...]:
+        """All messages so far."""
+        return tuple(self._messages)
+
+    def caller_said(self, text: str) -> None:
+        """The caller's turn; words that follow an unanswered turn of theirs continue it."""
+        last = self._messages[-1] if self._messages else None
+        if last is not None and last.role is Role.USER:
+            self._messages[-1] = ChatMessage(role=Role.USER, text=f"{last.text} {text}")
+        else:
+            self._messages.append(ChatMessage(role=Role.USER, text=text))
+
+    def agent_said(self, heard: str, *, interrupted: bool, tool_calls: tuple[LlmToolCalled, ...] = ()) -> None:
+        """The agent's turn: what was heard of it, and the tools it called, which have had their effect in any case."""
+        for called in tool_calls:
+            self._messages.append(ChatMessage(role=Role.ASSISTANT, tool_calls=(called.call,)))
+            self._messages.append(ChatMessage(role=Role.TOOL, text=called.result, tool_call_id=called.call.id))
+        if heard:
+            self._messages.append(ChatMessage(role=Role.ASSISTANT, text=heard, interrupted=interrupted))
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the last word is the caller's."""
+        return bool(self._messages) and self._messages[-1].role is Role.USER

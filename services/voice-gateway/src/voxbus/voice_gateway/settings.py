@@ -1,0 +1,38 @@
+"""Settings of the voice gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from voxbus.runtime.settings import RuntimeSettings
+
+
+class GatewaySettings(RuntimeSettings):
+    """Environment variables `VOXBUS_*`."""
+
+    voice_host: str = Field(default="127.0.0.1", description="Address of the voice WebSocket.")
+    voice_port: int = Field(
+        default=7860, ge=0, le=65535, description="Port of the voice WebSocket; 0 takes a free one."
+    )
+    agents_dir: Path = Field(
+        default=Path("agents"), description="Directory of agent configurations, one JSON file each."
+    )
+    token_public_key_file: Path = Field(description="PEM file with the public key or keys that sign call tokens.")
+    token_algorithms: tuple[str, ...] = ("EdDSA", "RS256")
+    token_audience: str = "voxbus-voice"  # noqa: S105  # a name, not a secret
+    auth_timeout_s: float = Field(default=5.0, gt=0, description="A client must authenticate within this time.")
+    max_calls: int = Field(default=200, ge=1, description="Calls at a time; further ones are refused at once.")
+    playout_lead_ms: int = Field(
+        default=100,
+        ge=20,
+        le=1000,
+        description="Agent audio is sent this much ahead of real time, against network jitter.",
+    )
+    playout_tick_ms: int = Field(
+        default=20, ge=20, le=200, description="How often agent audio is sent; larger is cheaper."
+    )
+    call_setup_timeout_s: float = Field(
+        default=2.0, gt=0, description="A call that no worker takes in this time is refused."
+    )
