@@ -43,6 +43,11 @@ class Moonshine:
         self._cache_names = [output.name for output in self._first.get_outputs()][1:]
         self._growing = [name for name in self._cache_names if ".decoder." in name]
 
+    @classmethod
+    def load(cls, directory: Path, source: Path) -> Moonshine:
+        """The recogniser made of the converted files in `directory` and the vocabulary in `source`."""
+        return cls(directory, Tokenizer.load(source / "tokenizer.bin"))
+
     def transcribe(
         self, samples: NDArray[np.float32], should_stop: Callable[[], bool] = lambda: False
     ) -> Recognition | None:

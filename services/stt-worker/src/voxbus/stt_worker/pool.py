@@ -58,12 +58,12 @@ class Job(Generic[T]):
         """Whether the result is there."""
         return self._future.done()
 
-    async def result(self) -> T | None:
-        """What the work returned, None if it was cancelled; raises what the work raised."""
-        return await asyncio.shield(self._future)
+    async def wait(self) -> None:
+        """Return once the result is there."""
+        await asyncio.wait([self._future])
 
     def value(self) -> T | None:
-        """The result of a job that is done; raises what the work raised."""
+        """What the work returned, None if it was cancelled; raises what the work raised. Only for a job that is done."""
         return self._future.result()
 
     def on_done(self, callback: Callable[[], None]) -> None:

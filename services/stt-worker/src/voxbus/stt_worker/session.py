@@ -1,0 +1,297 @@
+"""One call in this worker: its audio, its turns and its words, out as messages."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from voxbus.contracts.stage import ErrorCode
+from voxbus.contracts.stt import SpeechPaused, SpeechStarted, SttOpen, Transcript, TurnEnded
+from voxbus.runtime.streams import StageFailure, StreamHandler, WorkerStream
+from voxbus.stt_worker import metrics
+from voxbus.stt_worker.arrivals import Arrivals
+from voxbus.stt_worker.audio import AudioBuffer, GapError, Timeline, to_float
+from voxbus.stt_worker.outbox import Outbox
+from voxbus.stt_worker.pool import InferencePool, Job, Kind
+from voxbus.stt_worker.providers.base import RecogniserSession, Words, WordsListener
+from voxbus.stt_worker.smart_turn import SmartTurn
+from voxbus.stt_worker.turns import Ask, Decision, Ended, Paused, Started, TurnMachine
+from voxbus.stt_worker.vad import WINDOW_MS, VadTicker
+
+ANSWER_WITHIN_MS = 160
+"""Audio that may be heard past an open question. A live answer is there sooner; replayed audio must wait for it, or a turn
+that ended in the replay would be seen to go on."""
+REPLAY_MARGIN_MS = 500
+"""What a taking-over worker is given of the time before a voice: the pre-roll, and for the voice to be noticed again."""
+MODEL_WINDOW_MS = 8000
+
+
+@dataclass(frozen=True)
+class Engines:
+    """What all calls of the worker share."""
+
+    vad: VadTicker
+    smart_turn: SmartTurn
+    pool: InferencePool
+
+
+class SttSession(StreamHandler, WordsListener):
+    """The handler of one stream.
+
+    Audio goes to the recogniser and to the batched voice activity detection; its answers drive the turn machine, window by
+    window. The machine waits while the last turn's final words are being recognised, so messages are in the order of the call.
+    There is no task while nothing is to be sent.
+    """
+
+    gaps_are_fatal: ClassVar[bool] = False
+
+    def __init__(self, request: SttOpen, stream: WorkerStream, engines: Engines, recogniser: RecogniserSession) -> None:
+        self._request = request
+        self._stream = stream
+        self._engines = engines
+        self._recogniser = recogniser
+        self._vad_stream = engines.vad.open(self._on_probabilities)
+        self._timeline: Timeline | None = None
+        self._machine: TurnMachine
+        self._audio: AudioBuffer
+        self._probabilities: deque[float] = deque()
+        self._arrivals = Arrivals()
+        self._question: Job[float] | None = None
+        self._texts = [request.turn_text] if request.turn_text else []
+        self._final_until_ms = 0
+        self._finishing = False
+        self._closing = False
+        self._over = False
+        self._outbox = Outbox(stream, self._spawn)
+        self._tasks: set[asyncio.Task[None]] = set()
+        recogniser.listen(self)
+
+    # Input.
+
+    async def on_audio(self, seq: int, timestamp_us: int, pcm: bytes) -> None:
+        """Audio of the caller; late audio is preceded by silence, so that the time line stays true."""
+        if self._over:
+            return
+        if self._timeline is None:
+            self._begin(timestamp_us)
+        assert self._timeline is not None  # noqa: S101 - `_begin` made it
+        start_ms = self._timeline.end_ms
+        try:
+            placed = self._timeline.place(timestamp_us, pcm)
+        except GapError as error:
+            raise StageFailure(ErrorCode.BAD_REQUEST, str(error), retryable=False) from None
+        self._arrivals.add(seq, self._timeline.end_ms, time.monotonic())
+        self._audio.append(placed)
+        self._recogniser.hear(placed, start_ms)
+        self._engines.vad.feed(self._vad_stream, placed)
+
+    async def on_close(self) -> None:
+        """Finish the running turn, then the stream."""
+        self._closing = True
+        self._advance()
+
+    async def on_cancel(self) -> None:
+        """Free everything."""
+        self._free()
+
+    def _begin(self, timestamp_us: int) -> None:
+        request = self._request
+        self._timeline = Timeline(timestamp_us)
+        start_ms = self._timeline.origin_ms
+        self._audio = AudioBuffer(start_ms)
+        self._machine = TurnMachine(
+            start_ms,
+            request.turn_taking.silence_ms,
+            turn_start_ms=request.turn_start_ms,
+            has_words=bool(request.turn_text),
+        )
+
+    # Turns.
+
+    def _on_probabilities(self, values: list[float]) -> None:
+        self._probabilities.extend(values)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Hear the windows that wait, as far as nothing that was begun must be finished first."""
+        while self._probabilities and not self._held:
+            self._follow(self._machine.hear(self._probabilities.popleft()))
+            if not self._finishing:
+                self._tell_progress()
+        if self._closing and not self._over and not self._finishing and self._all_heard:
+            self._end_stream()
+
+    @property
+    def _held(self) -> bool:
+        return self._finishing or self._over or self._machine.unanswered_ms >= ANSWER_WITHIN_MS
+
+    @property
+    def _all_heard(self) -> bool:
+        return self._timeline is None or self._timeline.end_ms - self._machine.now_ms < WINDOW_MS
+
+    def _tell_progress(self) -> None:
+        machine = self._machine
+        if machine.speaking:
+            self._recogniser.speech_until(machine.now_ms)
+        elif not machine.in_turn:
+            self._recogniser.quiet_until(machine.needed_from_ms)
+        self._audio.trim(
+            max(machine.needed_from_ms - REPLAY_MARGIN_MS, machine.now_ms - MODEL_WINDOW_MS - REPLAY_MARGIN_MS)
+        )
+        self._acknowledge()
+
+    def _follow(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case Started():
+                    self._drop_question()
+                    self._recogniser.speech_started(decision.at_ms)
+                    self._outbox.emit(SpeechStarted(at_ms=decision.at_ms))
+                case Paused():
+                    self._recogniser.speech_paused(decision.at_ms)
+                    self._outbox.emit(SpeechPaused(at_ms=decision.at_ms))
+                case Ask():
+                    self._ask(decision)
+                case Ended():
+                    self._drop_question()
+                    self._finishing = True
+                    self._spawn(self._finish_turn(decision))
+
+    def _ask(self, ask: Ask) -> None:
+        start_ms = max(self._machine.needed_from_ms - REPLAY_MARGIN_MS, ask.until_ms - MODEL_WINDOW_MS)
+        samples = self._audio.samples(start_ms, ask.until_ms)
+        model = self._engines.smart_turn
+        job = self._engines.pool.submit(Kind.TURN, lambda _: model.probability(to_float(samples)))
+        self._question = job
+        job.on_done(lambda: self._answer(ask.question, job))
+
+    def _answer(self, question: int, job: Job[float]) -> None:
+        if job.stopped or self._over:
+            return
+        try:
+            probability = job.value() or 0.0
+        except Exception:
+            # Not a reason to lose the call: the silence ceiling ends the turn.
+            self._stream.log.exception("the turn model failed")
+            probability = 0.0
+        self._follow(self._machine.answer(question, probability))
+        self._advance()
+
+    def _drop_question(self) -> None:
+        if self._question is not None:
+            self._question.cancel()
+            self._question = None
+
+    async def _finish_turn(self, ended: Ended) -> None:
+        """Collect the final words and send the end of the turn; then the machine goes on."""
+        decided = time.monotonic()
+        decide_s = max(0.0, decided - self._arrivals.heard_at(ended.speech_end_ms, decided))
+        await self._recogniser.finish_turn(ended.speech_end_ms)
+        if self._over:
+            return
+        transcribe_s = time.monotonic() - decided
+        text = " ".join(self._texts)
+        self._texts = []
+        metrics.TURNS.labels(ended.reason.value).inc()
+        metrics.DECIDE_SECONDS.observe(decide_s)
+        metrics.TRANSCRIBE_SECONDS.observe(transcribe_s)
+        self._outbox.emit(
+            TurnEnded(
+                text=text,
+                start_ms=ended.start_ms,
+                speech_end_ms=ended.speech_end_ms,
+                reason=ended.reason,
+                probability=ended.probability,
+                decide_ms=round(decide_s * 1000, 1),
+                transcribe_ms=round(transcribe_s * 1000, 1),
+                provider=self._stream.provider,
+                model=self._recogniser.model,
+            )
+        )
+        self._finishing = False
+        self._acknowledge()
+        self._advance()
+
+    def _end_stream(self) -> None:
+        if self._timeline is not None:
+            self._follow(self._machine.close())
+        if not self._finishing:
+            self._over = True
+            self._outbox.then(self._finish_stream)
+
+    async def _finish_stream(self) -> None:
+        await self._stream.finish()
+        self._free()
+
+    # Words.
+
+    def on_interim(self, words: Words) -> None:
+        """Interim words of the running turn."""
+        self._outbox.emit(_transcript(words, final=False))
+
+    def on_final(self, words: Words) -> None:
+        """Final words of the running turn."""
+        self._final_until_ms = max(self._final_until_ms, words.end_ms)
+        if words.text:
+            self._texts.append(words.text)
+            self._outbox.emit(_transcript(words, final=True))
+        self._acknowledge()
+
+    def on_failure(self, failure: StageFailure) -> None:
+        """The recogniser is lost, and the stream with it; another worker may go on."""
+        if not self._over:
+            self._spawn(self._fail(failure))
+
+    async def _fail(self, failure: StageFailure) -> None:
+        self._over = True
+        await self._stream.fail(failure)
+        self._free()
+
+    # Output.
+
+    def _acknowledge(self) -> None:
+        """Tell the owner what it need not replay: all before the un-finalised speech of the running turn."""
+        needed_ms = max(self._final_until_ms, self._machine.needed_from_ms - REPLAY_MARGIN_MS)
+        count = self._arrivals.drop_before(needed_ms)
+        if count is not None:
+            self._outbox.ack(count)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            self._stream.log.exception("the speech stream failed")
+            self._over = True
+            await self._stream.fail(StageFailure(ErrorCode.INTERNAL, "the speech worker failed", retryable=True))
+            self._free()
+
+    def _free(self) -> None:
+        self._over = True
+        self._engines.vad.close(self._vad_stream)
+        self._drop_question()
+        self._recogniser.close()
+        self._outbox.clear()
+        current = asyncio.current_task()
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()
+
+
+def _transcript(words: Words, *, final: bool) -> Transcript:
+    return Transcript(
+        text=words.text,
+        final=final,
+        start_ms=words.start_ms,
+        end_ms=words.end_ms,
+        confidence=None if words.confidence is None else round(words.confidence, 3),
+        words=words.words,
+    )
