@@ -1,0 +1,42 @@
+"""Asking processes over HTTP how they are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+POLL_S = 0.05
+_TIMEOUT_S = 1.0
+
+
+class Probe:
+    """An HTTP client for the health endpoints of this machine; it uses no proxy."""
+
+    def __init__(self) -> None:
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
+
+    async def ok(self, url: str) -> bool:
+        """Whether `url` answers 200 within a second."""
+        try:
+            return (await self._client.get(url)).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    async def wait_ok(self, url: str) -> None:
+        """Return when `url` answers 200, however long that takes."""
+        while not await self.ok(url):  # noqa: ASYNC110 - there is no event across processes
+            await asyncio.sleep(POLL_S)
+
+    async def json(self, url: str) -> dict[str, Any] | None:
+        """The JSON object at `url`, whatever the status; None when there is none."""
+        try:
+            body = (await self._client.get(url)).json()
+        except (httpx.HTTPError, ValueError):
+            return None
+        return body if isinstance(body, dict) else None

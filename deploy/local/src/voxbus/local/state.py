@@ -1,0 +1,140 @@
+"""The state directory: keys, NATS data, logs, and `stack.json`, which says what runs where.
+
+Whoever holds the lock of the directory runs the stack in it. The kernel frees the lock when that process dies, however it
+dies, so a left-over `stack.json` is never mistaken for a running stack.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from voxbus.local.errors import StackNotRunningError, StackRunningError
+
+DEFAULT_STATE_DIR: Final = Path(".voxbus")
+_LOCK_TRIES: Final = 10
+_LOCK_PAUSE_S: Final = 0.05
+
+
+class ProcessInfo(BaseModel):
+    """One process of the running stack."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    """Unique in the stack: the service, and a number where there are several."""
+    service: str
+    pid: int | None
+    """None while it is being restarted."""
+    state: str
+    ports: dict[str, int]
+    """What the port is for -> port, all on the stack's host."""
+    health_url: str
+    """Answers 200 when the process is alive."""
+    log_file: Path
+    ready_s: float | None = None
+    """From its start to its first ready answer."""
+    restarts: int = 0
+
+
+class StackInfo(BaseModel):
+    """The running stack, as the other commands need to know it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    """The process that supervises the others."""
+    started_at: datetime
+    ready: bool = False
+    nats_url: str
+    nats_monitor_url: str
+    voice_url: str
+    private_key_file: Path
+    public_key_file: Path
+    agents_dir: Path
+    log_dir: Path
+    processes: tuple[ProcessInfo, ...] = Field(default=())
+
+
+class StateDir:
+    """Paths and files of one state directory."""
+
+    def __init__(self, path: Path = DEFAULT_STATE_DIR) -> None:
+        self.path = path.absolute()
+        self.keys = self.path / "keys"
+        self.nats = self.path / "nats"
+        self.logs = self.path / "logs"
+        self.recordings = self.path / "recordings"
+        self._stack_file = self.path / "stack.json"
+        self._lock_file = self.path / "lock"
+
+    def create(self) -> None:
+        """Make the directories; only the user may look into them."""
+        for directory in (self.path, self.keys, self.nats, self.logs, self.recordings):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the one that runs the stack in this directory; raises StackRunningError when another process is."""
+        self.create()
+        with self._lock_file.open("a+") as file:
+            if not _try_lock(file.fileno(), tries=_LOCK_TRIES):
+                raise StackRunningError(self.path, self._supervisor())
+            file.seek(0)
+            file.truncate()
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            try:
+                yield
+            finally:
+                self._stack_file.unlink(missing_ok=True)
+
+    def in_use(self) -> bool:
+        """Whether a process runs a stack in this directory."""
+        try:
+            with self._lock_file.open("r+") as file:
+                return not _try_lock(file.fileno(), tries=1)
+        except FileNotFoundError:
+            return False
+
+    def write(self, stack: StackInfo) -> None:
+        """Replace `stack.json`, whole: a reader sees the old one or the new one."""
+        temporary = self._stack_file.with_suffix(".tmp")
+        temporary.write_text(stack.model_dump_json(indent=2) + "\n")
+        temporary.replace(self._stack_file)
+
+    def read(self) -> StackInfo:
+        """The running stack; raises StackNotRunningError when there is none."""
+        if not self.in_use():
+            raise StackNotRunningError(self.path)
+        try:
+            return StackInfo.model_validate_json(self._stack_file.read_bytes())
+        except (OSError, ValidationError):  # it holds the lock and has not got to writing the file
+            raise StackNotRunningError(self.path) from None
+
+    def _supervisor(self) -> int | None:
+        try:
+            return int(self._lock_file.read_text())
+        except (OSError, ValueError):
+            return None
+
+
+def _try_lock(descriptor: int, *, tries: int) -> bool:
+    """Take the lock; a few tries, because a reader that looks whether it is taken holds it for a moment."""
+    for attempt in range(tries):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt + 1 < tries:
+                time.sleep(_LOCK_PAUSE_S)
+        else:
+            return True
+    return False
