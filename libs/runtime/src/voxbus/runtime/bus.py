@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import nats
 import nats.errors
 import structlog
 from faststream import AckPolicy
@@ -56,7 +55,8 @@ class LiveBus:
 
         async def disconnected() -> None:
             plane.set(0)
-            log.warning("live bus disconnected, reconnecting")
+            if not (client.is_closed or client.is_draining):
+                log.warning("live bus disconnected, reconnecting")
 
         async def reconnected() -> None:
             plane.set(1)
@@ -67,11 +67,12 @@ class LiveBus:
             BUS_ERRORS.labels("live", type(error).__name__).inc()
             log.debug("live bus error", error=type(error).__name__)
 
-        client = await nats.connect(
+        client = Client()
+        await client.connect(
             servers=url.split(","),
             name=name,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=_RECONNECT_WAIT_S,
+            reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]  # it only sleeps for it
             connect_timeout=2,
             ping_interval=10,
             max_outstanding_pings=2,

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -179,18 +179,20 @@ class Call(CallEnd, EarListener):
 
     def _go_on(self) -> None:
         """It was a noise and no words: the agent takes up what the noise cut off."""
+        if self._turn is None or self._turn.interrupted:
+            self._spawn(self._take_up(self._turn_task))
+
+    async def _take_up(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
         interrupted, self._interrupted = self._interrupted, None
-        if self._turn is not None or interrupted is None:
+        if interrupted is None or self._turn is not None or self._over:
             return
-        if interrupted.heard and interrupted.rest:
-            self._speak(TurnKind.REPLY, interrupted.rest)
-        elif self._conversation.unanswered:
-            clock = TurnClock.unprompted()
-            self._begin(
-                AgentTurn(self._context, TurnKind.REPLY, clock), lambda turn: turn.reply(self._conversation.messages)
-            )
+        if self._conversation.unanswered:
+            turn = AgentTurn(self._context, TurnKind.REPLY, TurnClock.unprompted())
+            self._begin(turn, lambda turn: turn.reply(self._conversation.messages))
         elif interrupted.rest:
-            self._speak(TurnKind.PROMPT, interrupted.rest)
+            self._speak(TurnKind.REPLY, interrupted.rest)
 
     def _interrupt(self, turn: AgentTurn) -> None:
         if turn.interrupted or self._ending is not None:
@@ -252,8 +254,8 @@ class Call(CallEnd, EarListener):
         if self._turn is not None:
             self._send_transcript("agent", self._turn.utterance.text(index), final=True)
 
-    def _send_transcript(self, role: str, text: str, *, final: bool) -> None:
-        message = TranscriptMessage(role=role, text=text, final=final, turn=self.report.turns)  # type: ignore[arg-type]
+    def _send_transcript(self, role: Literal["caller", "agent"], text: str, *, final: bool) -> None:
+        message = TranscriptMessage(role=role, text=text, final=final, turn=self.report.turns)
         self.line.send_message(message)
 
     # Time and the end.
