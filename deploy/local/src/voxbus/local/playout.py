@@ -39,6 +39,11 @@ class PlayoutClock:
         """Whether audio is left to be played."""
         return self.ends_s > now_s + _SAME_S
 
+    @property
+    def heard_s(self) -> float:
+        """How much audio was played or waits to be."""
+        return sum(len(segment.pcm) for segment in self.segments) / self._bytes_per_s
+
     def add(self, pcm: bytes, now_s: float) -> float:
         """Queue audio that arrived at `now_s`; returns when it starts to be heard."""
         end = self.ends_s

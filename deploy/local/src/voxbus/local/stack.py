@@ -17,7 +17,7 @@ from voxbus.local.supervisor import Observer, Supervised, Supervisor
 
 
 class Stack:
-    """A stack that this process runs. Use it through `running`."""
+    """The stack that this process runs. Get it from `open_stack`."""
 
     def __init__(self, state: StateDir, plan: StackPlan, keys: KeyPair, agents_dir: Path, observer: Observer) -> None:
         self._state = state
@@ -91,11 +91,10 @@ class _StateWriter:
 
 
 @asynccontextmanager
-async def running(state: StateDir, options: StackOptions, observer: Observer) -> AsyncIterator[Stack]:
-    """A started stack, stopped at the end whatever happens.
+async def open_stack(state: StateDir, options: StackOptions, observer: Observer) -> AsyncIterator[Stack]:
+    """A stack that is yours to `start`; at the end everything that runs is stopped, whatever happened.
 
-    Raises StackRunningError when one already runs in `state`, UsageError for options that cannot be met, and
-    ProcessFailedError when a process does not start.
+    Raises StackRunningError when one already runs in `state`, and UsageError for options that cannot be met.
     """
     with state.locked():
         keys = KeyPair(state.keys)
@@ -103,7 +102,6 @@ async def running(state: StateDir, options: StackOptions, observer: Observer) ->
         plan = build_plan(options, nats_dir=state.nats, public_key_file=keys.public_file)
         stack = Stack(state, plan, keys, options.agents_dir, observer)
         try:
-            await stack.start()
             yield stack
         finally:
             await stack.supervisor.stop()

@@ -115,7 +115,7 @@ def _decode(form: _Format, data: bytes) -> Floats:
         case (1, 8):
             flat = ((np.frombuffer(data, np.uint8).astype(np.int16) - 128) / 128).astype(np.float32)
         case (1, 16):
-            flat = np.frombuffer(data, "<i2").astype(np.float32) / 2**15
+            flat = (np.frombuffer(data, "<i2") / 2**15).astype(np.float32)
         case (1, 24):
             flat = _decode_24(data)
         case (1, 32):

@@ -1,0 +1,1 @@
+"""The `voxbus` command line: one module per command, put together in `app`."""

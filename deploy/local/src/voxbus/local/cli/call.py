@@ -1,0 +1,125 @@
+"""`voxbus call`: call an agent with WAV files or a microphone."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from voxbus.contracts.native import SAMPLE_RATES
+from voxbus.local.cli.common import (
+    JsonOption,
+    StateDirOption,
+    Stopping,
+    err,
+    out,
+    print_plain,
+    reports_errors,
+    run,
+    state_dir,
+)
+from voxbus.local.dialogue import ScriptLine
+from voxbus.local.errors import ExitCode, UsageError
+from voxbus.local.keys import KeyPair
+from voxbus.local.mic import Microphone
+from voxbus.local.placing import CallResult, CallTarget, load_lines, place_call
+from voxbus.local.state import DEFAULT_STATE_DIR, StateDir
+
+DEFAULT_AGENT = "receptionist"
+_TOKEN_TTL = timedelta(minutes=10)
+
+
+def parse_barge_ins(texts: list[str]) -> dict[int, int]:
+    """`2:800` (file 2, 800 ms into the agent's words) as number -> milliseconds; raises UsageError."""
+    barge_ins: dict[int, int] = {}
+    for text in texts:
+        number, _, milliseconds = text.partition(":")
+        if not (number.isdecimal() and milliseconds.isdecimal()):
+            raise UsageError(f"--barge-in {text}: not FILE_NUMBER:MILLISECONDS", "write it like --barge-in 2:800")
+        barge_ins[int(number)] = int(milliseconds)
+    return barge_ins
+
+
+@reports_errors
+def call(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE.wav…", help="What to say, one file per turn; any WAV with PCM or floats."),
+    ] = None,
+    agent: Annotated[str, typer.Option("--agent", help="The agent to call.")] = DEFAULT_AGENT,
+    url: Annotated[str | None, typer.Option("--url", help="The gateway [the running stack's].")] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", envvar="VOXBUS_TOKEN", help="A token [one made with the stack's key].")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Save the call: caller left, agent right.", dir_okay=False)
+    ] = None,
+    barge_in: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--barge-in", metavar="N:MS", help="Say file N so many ms after the agent began to speak. Repeatable."
+        ),
+    ] = None,
+    mic: Annotated[bool, typer.Option("--mic", help="Talk yourself, with this machine's microphone.")] = False,
+    sample_rate: Annotated[
+        int, typer.Option("--rate", help="Sample rate of the call: 8000, 16000, 24000, 48000.")
+    ] = 16_000,
+    path: StateDirOption = DEFAULT_STATE_DIR,
+    as_json: JsonOption = False,
+) -> ExitCode:
+    """Call an agent in real time: each file is said when it is the caller's turn. Prints what both say, and each turn's timings.
+
+    Exit code 1: a file was not answered, or the call broke; 3: no gateway; 4: the gateway refused the call.
+    """
+    if sample_rate not in SAMPLE_RATES:
+        raise UsageError(f"--rate {sample_rate} is not supported", f"use one of {', '.join(map(str, SAMPLE_RATES))}")
+    if mic == bool(files):
+        raise UsageError("give WAV files to say, or --mic", "for example: voxbus call hello.wav thanks.wav")
+    lines = load_lines(files or [], parse_barge_ins(barge_in or []), sample_rate)
+    state = state_dir(path)
+    target = find_target(state, agent, url=url, token=token, sample_rate=sample_rate)
+    result = run(_call(target, lines, console=None if as_json else out, save=save, mic=mic))
+    if as_json:
+        print_plain(result.model_dump_json(indent=2))
+    elif save:
+        out.print(f"saved {save}", markup=False, soft_wrap=True)
+    return exit_code(result)
+
+
+def find_target(
+    state: StateDir, agent: str, *, url: str | None = None, token: str | None = None, sample_rate: int = 16_000
+) -> CallTarget:
+    """Whom to call: what was given, else the running stack with a fresh token. Raises CommandError."""
+    url = url or state.read().voice_url
+    token = token or KeyPair(state.keys).issue(agent_id=agent, ttl=_TOKEN_TTL)
+    return CallTarget(url, token, agent, sample_rate)
+
+
+def exit_code(result: CallResult) -> ExitCode:
+    """The command's exit code; says on stderr what was wrong."""
+    if result.interrupted:
+        return ExitCode.OK if not result.lines else ExitCode.INTERRUPTED
+    if result.problem is None or not result.lines:
+        return ExitCode.OK
+    err.print(f"[bold red]error:[/] {result.problem}", soft_wrap=True)
+    err.print("[bold]hint:[/]  look at `voxbus status` and the logs in the state directory", soft_wrap=True)
+    return ExitCode.FAILED
+
+
+async def _call(
+    target: CallTarget, lines: list[ScriptLine], *, console: Console | None, save: Path | None, mic: bool
+) -> CallResult:
+    stopping = Stopping()
+    with Microphone(target.sample_rate) if mic else nullcontext() as device:
+        if mic:
+            err.print("Speak; Ctrl-C hangs up.")
+        return await place_call(target, lines, console=console, save=save, until_stopped=stopping.race, device=device)
+
+
+def recording_path(state: StateDir) -> Path:
+    """Where a call of now is saved."""
+    return state.recordings / f"call-{datetime.now(UTC):%Y%m%d-%H%M%S}.wav"

@@ -1,0 +1,99 @@
+"""`voxbus demo`: the stack, a call with human speech, and what to make of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voxbus.local.cli.call import DEFAULT_AGENT, exit_code, find_target, recording_path
+from voxbus.local.cli.common import StateDirOption, Stopping, err, out, reports_errors, run, state_dir
+from voxbus.local.cli.up import started_stack
+from voxbus.local.errors import ExitCode
+from voxbus.local.placing import CallResult, load_lines, place_call
+from voxbus.local.plan import StackOptions
+from voxbus.local.report import replies, scale_of, waterfall
+from voxbus.local.state import DEFAULT_STATE_DIR, StackInfo, StateDir
+from voxbus.local.tables import stack_table
+
+SAMPLES = Path(__file__).parent.parent / "samples" / "booking"
+
+
+@reports_errors
+def demo(
+    path: StateDirOption = DEFAULT_STATE_DIR,
+    logs: Annotated[bool, typer.Option("--logs", help="Show the logs of all processes as well.")] = False,
+) -> ExitCode:
+    """Book an appointment with recorded human speech: start everything, call, show what was said and how long it took, stop.
+
+    Uses the stack that runs in the state directory, if there is one, and leaves that running.
+    """
+    return run(_demo(state_dir(path), logs=logs))
+
+
+async def _demo(state: StateDir, *, logs: bool) -> ExitCode:
+    stopping = Stopping()
+    code = await stopping.race(_run_demo(state, stopping, logs=logs))
+    return ExitCode.INTERRUPTED if code is None else code
+
+
+async def _run_demo(state: StateDir, stopping: Stopping, *, logs: bool) -> ExitCode:
+    lines = load_lines(sorted(SAMPLES.glob("*.wav")), {}, 16_000)
+    async with _stack(state, stopping, logs=logs) as stack:
+        out.print(stack_table(stack))
+        out.print(f"\n[bold]Calling[/] agent {DEFAULT_AGENT} at {stack.voice_url}, {len(lines)} recordings to say\n")
+        target = find_target(state, DEFAULT_AGENT, url=stack.voice_url)
+        result = await place_call(target, lines, console=out, save=recording_path(state), until_stopped=stopping.race)
+        _summary(result, stack)
+        return exit_code(result)
+
+
+@asynccontextmanager
+async def _stack(state: StateDir, stopping: Stopping, *, logs: bool) -> AsyncIterator[StackInfo]:
+    if state.in_use():
+        err.print(f"using the stack that runs in {state.path}", markup=False, soft_wrap=True)
+        yield state.read()
+        return
+    async with started_stack(state, StackOptions(), stopping, logs=logs) as stack:
+        yield stack.info()
+
+
+def _summary(result: CallResult, stack: StackInfo) -> None:
+    turns = replies(list(result.turns))
+    out.print("\n[bold]What followed the end of the caller's words, turn by turn[/]\n")
+    scale_ms = scale_of(turns)
+    for turn in turns:
+        for line in waterfall(turn, scale_ms):
+            out.print(line, soft_wrap=True)
+    responses = sorted(exchange.response_s for exchange in result.exchanges if exchange.response_s is not None)
+    out.print("\n[bold]The call[/]")
+    _row("call", f"{result.session_id} with {result.agent_name}")
+    _row(
+        "duration", f"{result.duration_s:.1f} s, {len(turns)} turns, {result.agent_audio_s:.1f} s of the agent's voice"
+    )
+    if responses:
+        middle = responses[len(responses) // 2]
+        _row(
+            "response",
+            f"median {middle * 1000:.0f} ms from the caller's last sound to the agent's first, as the caller heard it",
+        )
+    _row("processes", f"{len(stack.processes)} on a real NATS server at {stack.nats_url}")
+    out.print("\n[bold]Where to look[/]")
+    _row("recording", f"{result.recording} (left: caller, right: agent)")
+    _row("logs", f"{stack.log_dir}/*.log")
+    for info in stack.processes:
+        if info.service != "nats":
+            _row(info.name, f"{info.health_url}   {info.health_url.removesuffix('/health')}/metrics")
+    out.print("\n[bold]What next[/]")
+    _row("voxbus up", "start the stack and keep it, then in another terminal:")
+    _row("voxbus status", "how every process is, and how many streams it has")
+    _row("voxbus call", "FILE.wav…  say your own recordings, --barge-in 2:800 interrupts, --mic talks live")
+    _row("voxbus up", "--workers stt=2,llm=2,tts=2 --logs   more of each stage, with their logs")
+
+
+def _row(name: str, text: str) -> None:
+    out.print(f"  [bold]{name:<14}[/] ", end="")
+    out.print(text, markup=False, soft_wrap=True)
