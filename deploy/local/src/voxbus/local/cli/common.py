@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from voxbus.local.errors import CommandError, ExitCode, ProcessFailedError
-from voxbus.local.state import DEFAULT_STATE_DIR, StateDir
+from voxbus.local.state import StateDir
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -78,7 +78,7 @@ def _summary(result: CallResult, stack: StackInfo) -> None:
         middle = responses[len(responses) // 2]
         _row(
             "response",
-            f"median {middle * 1000:.0f} ms from the caller's last sound to the agent's first, as the caller heard it",
+            f"median {middle * 1000:.0f} ms from the caller's last sound to the agent's first, as heard",
         )
     _row("processes", f"{len(stack.processes)} on a real NATS server at {stack.nats_url}")
     out.print("\n[bold]Where to look[/]")
