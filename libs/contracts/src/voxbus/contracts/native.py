@@ -23,6 +23,8 @@ class Auth(Message):
     token: str = Field(max_length=8192)
     agent_id: Identifier
     sample_rate: Literal[8_000, 16_000, 24_000, 48_000] = 16_000
+    audio: Literal["binary", "base64"] = "binary"
+    """How the server sends audio; from the client both are always good."""
 
 
 class Audio(Message):

@@ -34,7 +34,7 @@ class CallRequest:
     """All claims of the token."""
 
 
-class CallRefused(Exception):
+class CallRefused(Exception):  # noqa: N818 - the name says what happened to the call
     """There will be no call. The client is told `code` and `message`, so the message must hold nothing internal."""
 
     def __init__(self, code: NativeErrorCode, message: str) -> None:
