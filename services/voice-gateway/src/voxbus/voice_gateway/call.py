@@ -1,10 +1,10 @@
-"""A live call: listens, lets the agent answer, gives way when the caller cuts in, and ends well."""
+"""A live call: when the agent speaks, when it gives way, and when it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,16 +19,15 @@ from voxbus.contracts.stage import ErrorCode, Stage, StageError
 from voxbus.contracts.stt import SttOpen, TurnEnded
 from voxbus.runtime.streams import OwnedStream, StageClient, Takeover
 from voxbus.runtime.trace import new_traceparent, trace_id
-from voxbus.voice_gateway.conversation import Conversation
+from voxbus.voice_gateway.dialogue import Dialogue
 from voxbus.voice_gateway.ear import Ear, EarListener
 from voxbus.voice_gateway.edge.line import CallEnd, CallRequest, Line
-from voxbus.voice_gateway.metrics import BARGE_INS, TURNS
 from voxbus.voice_gateway.playout import Clock, Playout
 from voxbus.voice_gateway.pump import AudioPump
 from voxbus.voice_gateway.report import CallReport
 from voxbus.voice_gateway.settings import GatewaySettings
 from voxbus.voice_gateway.timings import TurnClock
-from voxbus.voice_gateway.turn import AgentTurn, TurnContext, TurnResult
+from voxbus.voice_gateway.turn import TurnContext, TurnResult
 
 _PROVIDER_FAULTS = {
     ErrorCode.PROVIDER_FAILED,
@@ -51,7 +50,7 @@ class CallParts:
 
 
 class Call(CallEnd, EarListener):
-    """One call. Callbacks of the line and of the stages are synchronous; turns run as tasks, one after the other."""
+    """One call. Callbacks of the line and of the ear are synchronous; turns run as tasks of the dialogue."""
 
     def __init__(self, parts: CallParts, request: CallRequest, agent: AgentConfig, line: Line) -> None:
         self.id = new_id("call")
@@ -62,22 +61,23 @@ class Call(CallEnd, EarListener):
         self.log: Any = structlog.get_logger(__name__).bind(
             call_id=self.id, agent_id=agent.id, trace_id=trace_id(traceparent)
         )
-        self.report = CallReport(self.id, agent, parts.client.owner_id, request, line, parts.publish, traceparent)
-        self._conversation = Conversation()
+        self.report = CallReport(self.id, agent, parts.client.owner_id, line, parts.publish, traceparent)
         self._playout = Playout(line, parts.settings.playout_lead_ms)
         self._playout.on_sentence = self._on_sentence_played
-        self._context = TurnContext(
-            self.id, agent, parts.client, self._playout, traceparent, self.report.stream_taken_over
+        context = TurnContext(self.id, agent, parts.client, self._playout, traceparent, self.report.stream_taken_over)
+        self._dialogue = Dialogue(
+            context,
+            self.report,
+            done=self._on_turn_done,
+            broken=lambda: self.end(EndReason.INTERNAL_ERROR),
+            log=self.log,
         )
-        self._ear = Ear(parts.client, parts.pump, self._stt_request(traceparent), self)
-        self._turn: AgentTurn | None = None
-        self._turn_task: asyncio.Task[None] | None = None
+        self._ear = Ear(parts.client, parts.pump, self._stt_request(traceparent, request), self)
         self._waiting: list[TurnEnded] = []
-        self._interrupted: TurnResult | None = None
         self._asked_if_there = False
         self._ending: EndReason | None = None
         self._over = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._finishing: asyncio.Task[None] | None = None
         self._started = self._active_at = time.monotonic()
 
     async def start(self) -> None:
@@ -88,7 +88,7 @@ class Call(CallEnd, EarListener):
         self.report.started()
         self.log.info("call started", protocol=self.line.protocol, sample_rate=self.line.sample_rate)
         if self.agent.greeting:
-            self._speak(TurnKind.GREETING, self.agent.greeting)
+            self._dialogue.speak(TurnKind.GREETING, self.agent.greeting)
 
     # The caller's line.
 
@@ -98,16 +98,16 @@ class Call(CallEnd, EarListener):
             self._ear.hear(pcm)
 
     def on_mark(self, name: str) -> None:
-        """Play-out reached a mark; the play-out clock is what counts here."""
+        """The play-out clock is what counts here."""
 
     def on_dtmf(self, digit: str) -> None:
         """A key is as good as a word, and interrupts like one."""
         if self._over or self._ending is not None:
             return
         self._active_at = time.monotonic()
-        if self._turn is not None and self.agent.turn_taking.interruptible:
-            self._interrupt(self._turn)
-        self._answer(digit, TurnClock.unprompted(), None)
+        if self.agent.turn_taking.interruptible:
+            self._dialogue.barge_in()
+        self._dialogue.answer(digit, TurnClock.unprompted(), None)
 
     def on_hangup(self) -> None:
         """The caller is done."""
@@ -120,11 +120,12 @@ class Call(CallEnd, EarListener):
     # The ear.
 
     def on_speech_started(self) -> None:
-        """Silence the agent, if it may be interrupted by a voice alone."""
-        taking = self.agent.turn_taking
-        turn = self._turn
-        if turn is not None and taking.interruptible and (taking.min_words_to_interrupt == 0 or not turn.audible):
-            self._interrupt(turn)
+        """Silence the agent, if a voice alone may do so."""
+        turn, taking = self._dialogue.turn, self.agent.turn_taking
+        if turn is None or self._ending is not None or not taking.interruptible:
+            return
+        if taking.min_words_to_interrupt == 0 or not turn.audible:
+            self._dialogue.barge_in()
 
     def on_words(self, text: str) -> None:
         """Show them, and silence the agent once there are enough of them."""
@@ -133,8 +134,9 @@ class Call(CallEnd, EarListener):
         self._asked_if_there = False
         self._send_transcript("caller", text, final=False)
         taking = self.agent.turn_taking
-        if self._turn is not None and taking.interruptible and len(text.split()) >= taking.min_words_to_interrupt > 0:
-            self._interrupt(self._turn)
+        enough = len(text.split()) >= taking.min_words_to_interrupt > 0
+        if enough and taking.interruptible and self._ending is None:
+            self._dialogue.barge_in()
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
         """Answer it."""
@@ -142,17 +144,18 @@ class Call(CallEnd, EarListener):
         if self._over or self._ending is not None:
             return
         if not turn.text.strip():
-            self._go_on()
+            self._dialogue.go_on()
             return
         self._asked_if_there = False
         self._send_transcript("caller", turn.text, final=True)
-        if self._turn is not None and not self._turn.interrupted:
+        agent_turn = self._dialogue.turn
+        if agent_turn is not None and not agent_turn.interrupted:
             if not self.agent.turn_taking.interruptible:
                 self._waiting.append(turn)  # answered when the agent has finished
             return  # too few words to interrupt: a sound of agreement
         clock = TurnClock(speech_end=self._ear.moment(turn.speech_end_ms), stt_ms=turn.decide_ms + turn.transcribe_ms)
         clock.mark("turn_decided")
-        self._answer(turn.text, clock, turn)
+        self._dialogue.answer(turn.text, clock, turn)
 
     def on_ear_failed(self, error: StageError) -> None:
         """The agent is deaf: say so and end."""
@@ -162,82 +165,15 @@ class Call(CallEnd, EarListener):
         """Recorded."""
         self.report.stream_taken_over(Stage.STT, stream, takeover)
 
-    # The agent's turns.
+    # The agent.
 
-    def _answer(self, text: str, clock: TurnClock, turn: TurnEnded | None) -> None:
-        self._interrupted = None
-        self.report.caller_said(text, turn)
-
-        async def run(agent_turn: AgentTurn) -> TurnResult:
-            self._conversation.caller_said(text)
-            return await agent_turn.reply(self._conversation.messages)
-
-        self._begin(AgentTurn(self._context, TurnKind.REPLY, clock), run)
-
-    def _speak(self, kind: TurnKind, text: str) -> None:
-        self._begin(AgentTurn(self._context, kind, TurnClock.unprompted()), lambda turn: turn.say(text))
-
-    def _go_on(self) -> None:
-        """It was a noise and no words: the agent takes up what the noise cut off."""
-        if self._turn is None or self._turn.interrupted:
-            self._spawn(self._take_up(self._turn_task))
-
-    async def _take_up(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait({before})
-        interrupted, self._interrupted = self._interrupted, None
-        if interrupted is None or self._turn is not None or self._over:
-            return
-        if self._conversation.unanswered:
-            turn = AgentTurn(self._context, TurnKind.REPLY, TurnClock.unprompted())
-            self._begin(turn, lambda turn: turn.reply(self._conversation.messages))
-        elif interrupted.rest:
-            self._speak(TurnKind.REPLY, interrupted.rest)
-
-    def _interrupt(self, turn: AgentTurn) -> None:
-        if turn.interrupted or self._ending is not None:
-            return
-        if turn.audible:
-            BARGE_INS.inc()
-            self.log.info("barge-in")
-        turn.interrupt()
-
-    def _begin(self, turn: AgentTurn, run: Callable[[AgentTurn], Awaitable[TurnResult]]) -> None:
-        before, self._turn = self._turn_task, turn
-        self._turn_task = self._spawn(self._run_turn(turn, run, before))
-
-    async def _run_turn(
-        self, turn: AgentTurn, run: Callable[[AgentTurn], Awaitable[TurnResult]], before: asyncio.Task[None] | None
-    ) -> None:
-        if before is not None:
-            await asyncio.wait({before})
-        if self._over:
-            return
-        try:
-            result = await run(turn)
-        except Exception:
-            self.log.exception("turn failed")
-            self.end(EndReason.INTERNAL_ERROR)
-            return
-        if self._turn is turn:
-            self._turn = None
+    def _on_turn_done(self, result: TurnResult) -> None:
         self._active_at = time.monotonic()
-        self._turn_done(turn, result)
-
-    def _turn_done(self, turn: AgentTurn, result: TurnResult) -> None:
-        self._conversation.agent_said(result.heard, interrupted=result.interrupted, tool_calls=result.tool_calls)
-        for called in result.tool_calls:
-            if called.ok and called.kind is ToolKind.RECORD:
-                self.report.variables.update(called.call.arguments)
-        TURNS.labels(turn.kind.value, _outcome(result)).inc()
-        if result.interrupted:
-            self._interrupted = result
-        if not (result.interrupted and not result.heard):
-            self.report.turn_completed(turn.kind, result)
         if self._over:
             return
         if self._ending is not None:
-            self.end(self._ending)
+            if self._dialogue.turn is None:  # the goodbye was the last one
+                self.end(self._ending)
         elif result.failure is not None:
             self._fail(*result.failure)
         elif not result.interrupted:
@@ -248,15 +184,14 @@ class Call(CallEnd, EarListener):
             self.end(EndReason.AGENT_ENDED)
         elif self._waiting:
             waiting, self._waiting = self._waiting, []
-            self._answer(" ".join(turn.text for turn in waiting), TurnClock.unprompted(), waiting[-1])
+            self._dialogue.answer(" ".join(turn.text for turn in waiting), TurnClock.unprompted(), waiting[-1])
 
     def _on_sentence_played(self, index: int) -> None:
-        if self._turn is not None:
-            self._send_transcript("agent", self._turn.utterance.text(index), final=True)
+        if self._dialogue.turn is not None:
+            self._send_transcript("agent", self._dialogue.turn.utterance.text(index), final=True)
 
     def _send_transcript(self, role: Literal["caller", "agent"], text: str, *, final: bool) -> None:
-        message = TranscriptMessage(role=role, text=text, final=final, turn=self.report.turns)
-        self.line.send_message(message)
+        self.line.send_message(TranscriptMessage(role=role, text=text, final=final, turn=self.report.turns))
 
     # Time and the end.
 
@@ -267,23 +202,22 @@ class Call(CallEnd, EarListener):
         self._ear.fill(now)
         if self._ending is not None:
             return
-        limits = self.agent.limits
+        limits, phrases = self.agent.limits, self.agent.phrases
         if now - self._started > limits.max_duration_s:
-            self._say_goodbye(EndReason.MAX_DURATION, self.agent.phrases.goodbye_duration)
-        elif self._turn is None and not self._ear.speaking and now - self._active_at > limits.silence_s:
+            self._say_goodbye(EndReason.MAX_DURATION, phrases.goodbye_duration)
+        elif self._dialogue.turn is None and not self._ear.speaking and now - self._active_at > limits.silence_s:
             self._active_at = now
             if self._asked_if_there:
-                self._say_goodbye(EndReason.CALLER_SILENT, self.agent.phrases.goodbye_silence)
+                self._say_goodbye(EndReason.CALLER_SILENT, phrases.goodbye_silence)
             else:
                 self._asked_if_there = True
-                self._speak(TurnKind.PROMPT, self.agent.phrases.still_there)
+                self._dialogue.speak(TurnKind.PROMPT, phrases.still_there)
 
     def _say_goodbye(self, reason: EndReason, text: str) -> None:
         """End the call once the text has been heard; the caller cannot interrupt it."""
-        if self._turn is not None:
-            self._turn.interrupt()
+        self._dialogue.fall_silent()
         self._ending = reason
-        self._speak(TurnKind.PROMPT, text)
+        self._dialogue.speak(TurnKind.PROMPT, text)
 
     def _fail(self, stage: Stage, error: StageError) -> None:
         if self._over or self._ending is not None:
@@ -302,50 +236,33 @@ class Call(CallEnd, EarListener):
             return
         self._over = True
         self._parts.clock.remove(self._tick)
-        if self._turn is not None:
-            self._turn.interrupt()
+        self._dialogue.fall_silent()
+        self._finishing = asyncio.create_task(self._finish(reason))
         self._parts.ended(self)
-        self._spawn(self._finish(reason))
 
     async def _finish(self, reason: EndReason) -> None:
         await self._ear.stream.cancel()
-        if self._turn_task is not None:
-            await asyncio.wait({self._turn_task})
+        await self._dialogue.close()
         duration_s = round(time.monotonic() - self._started, 3)
         self.report.ended(reason, duration_s)
         self.log.info("call ended", reason=reason.value, duration_s=duration_s, turns=self.report.turns)
         await self.line.end(Ended(reason=reason, detail=self.report.detail, duration_s=duration_s))
-
-    async def finished(self) -> None:
-        """Wait until all of the call's tasks are done."""
-        others = {task for task in self._tasks if task is not asyncio.current_task()}
-        if others:
-            await asyncio.wait(others)
         await self.report.flush()
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    async def finished(self) -> None:
+        """Wait until the end has been told to everybody."""
+        if self._finishing is not None:
+            await asyncio.wait({self._finishing})
 
-    def _stt_request(self, traceparent: str) -> SttOpen:
+    def _stt_request(self, traceparent: str, request: CallRequest) -> SttOpen:
         return SttOpen(
             call_id=self.id,
             stream_id=new_id("s"),
             attempt=1,
             owner_id=self._parts.client.owner_id,
-            agent_id=self.agent.id,
+            agent_id=request.agent_id,
             providers=self.agent.stt.providers,
             language=self.agent.language,
             turn_taking=self.agent.turn_taking,
             traceparent=traceparent,
         )
-
-
-def _outcome(result: TurnResult) -> str:
-    if result.failure is not None:
-        return "failed"
-    if result.interrupted:
-        return "interrupted" if result.heard else "withdrawn"
-    return "completed"

@@ -18,7 +18,7 @@ from voxbus.contracts.stage import Stage
 from voxbus.contracts.stt import TurnEnded
 from voxbus.runtime.streams import OwnedStream, Takeover
 from voxbus.voice_gateway import metrics
-from voxbus.voice_gateway.edge.line import CallRequest, Line
+from voxbus.voice_gateway.edge.line import Line
 from voxbus.voice_gateway.turn import TurnResult
 
 Publish = Callable[..., Coroutine[Any, Any, None]]
@@ -32,7 +32,6 @@ class CallReport:
         call_id: str,
         agent: AgentConfig,
         gateway_id: str,
-        request: CallRequest,
         line: Line,
         publish: Publish,
         traceparent: str,
@@ -43,7 +42,6 @@ class CallReport:
         self._call_id = call_id
         self._agent = agent
         self._gateway_id = gateway_id
-        self._request = request
         self._line = line
         self._publish = publish
         self._traceparent = traceparent

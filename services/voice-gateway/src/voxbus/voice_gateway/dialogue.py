@@ -1,0 +1,148 @@
+"""The agent's turns in a call: one after the other, each from the decision to speak until it was heard or cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from voxbus.contracts.call import TurnKind
+from voxbus.contracts.llm import ToolKind
+from voxbus.contracts.stt import TurnEnded
+from voxbus.voice_gateway.conversation import Conversation
+from voxbus.voice_gateway.metrics import BARGE_INS, TURNS
+from voxbus.voice_gateway.report import CallReport
+from voxbus.voice_gateway.timings import TurnClock
+from voxbus.voice_gateway.turn import AgentTurn, TurnContext, TurnResult
+
+Run = Callable[[AgentTurn], Awaitable[TurnResult]]
+
+
+class Dialogue:
+    """Runs turns as tasks and keeps the conversation.
+
+    `done` is called when a turn is over, heard or not; `broken` when one failed in a way that is ours.
+    """
+
+    def __init__(
+        self,
+        context: TurnContext,
+        report: CallReport,
+        *,
+        done: Callable[[TurnResult], None],
+        broken: Callable[[], None],
+        log: Any,
+    ) -> None:
+        self._context = context
+        self._report = report
+        self._done = done
+        self._broken = broken
+        self._log = log
+        self._conversation = Conversation()
+        self._turn: AgentTurn | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._interrupted: TurnResult | None = None
+        self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def turn(self) -> AgentTurn | None:
+        """The agent's turn now; None while it only listens."""
+        return self._turn
+
+    def answer(self, text: str, clock: TurnClock, turn: TurnEnded | None) -> None:
+        """Let the model answer the caller's words."""
+        self._interrupted = None
+        self._report.caller_said(text, turn)
+
+        async def run(agent_turn: AgentTurn) -> TurnResult:
+            self._conversation.caller_said(text)
+            return await agent_turn.reply(self._conversation.messages)
+
+        self._begin(AgentTurn(self._context, TurnKind.REPLY, clock), run)
+
+    def speak(self, kind: TurnKind, text: str) -> None:
+        """Say a given text."""
+        self._begin(AgentTurn(self._context, kind, TurnClock.unprompted()), lambda turn: turn.say(text))
+
+    def barge_in(self) -> None:
+        """The caller cuts in."""
+        turn = self._turn
+        if turn is not None and turn.audible and not turn.interrupted:
+            BARGE_INS.inc()
+            self._log.info("barge-in")
+        self.fall_silent()
+
+    def fall_silent(self) -> None:
+        """Stop speaking, or thinking, at once."""
+        if self._turn is not None:
+            self._turn.interrupt()
+
+    def go_on(self) -> None:
+        """What cut the agent off was a noise and no words: take up the rest."""
+        if self._turn is None or self._turn.interrupted:
+            self._spawn(self._take_up(self._task))
+
+    async def close(self) -> None:
+        """End the running turn and start no other."""
+        self._closed = True
+        self.fall_silent()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _begin(self, turn: AgentTurn, run: Run) -> None:
+        before, self._turn = self._task, turn
+        self._task = self._spawn(self._run(turn, run, before))
+
+    async def _run(self, turn: AgentTurn, run: Run, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        if self._closed:
+            return
+        try:
+            result = await run(turn)
+        except Exception:
+            self._log.exception("turn failed")
+            self._broken()
+            return
+        if self._turn is turn:
+            self._turn = None
+        self._record(turn, result)
+        self._done(result)
+
+    async def _take_up(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        interrupted, self._interrupted = self._interrupted, None
+        if interrupted is None or self._turn is not None or self._closed:
+            return
+        if self._conversation.unanswered:
+            turn = AgentTurn(self._context, TurnKind.REPLY, TurnClock.unprompted())
+            self._begin(turn, lambda turn: turn.reply(self._conversation.messages))
+        elif interrupted.rest:
+            self.speak(TurnKind.REPLY, interrupted.rest)
+
+    def _record(self, turn: AgentTurn, result: TurnResult) -> None:
+        self._conversation.agent_said(result.heard, interrupted=result.interrupted, tool_calls=result.tool_calls)
+        for called in result.tool_calls:
+            if called.ok and called.kind is ToolKind.RECORD:
+                self._report.variables.update(called.call.arguments)
+        TURNS.labels(turn.kind.value, _outcome(result)).inc()
+        if result.interrupted:
+            self._interrupted = result
+        if result.heard or not result.interrupted:
+            self._report.turn_completed(turn.kind, result)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _outcome(result: TurnResult) -> str:
+    if result.failure is not None:
+        return "failed"
+    if result.interrupted:
+        return "interrupted" if result.heard else "withdrawn"
+    return "completed"
