@@ -1,0 +1,107 @@
+"""What a provider of the language-model stage is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from voxbus.contracts.llm import ChatMessage, LlmOpen, Tool, Usage
+from voxbus.contracts.stage import ErrorCode
+from voxbus.runtime.streams import StageFailure
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Some more text of the reply: a token, or a few."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallRequested:
+    """The model wants a tool to be called. `arguments` is the JSON text as the model wrote it, valid or not."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReported:
+    """Tokens of this request."""
+
+    usage: Usage
+
+
+ReplyEvent = TextDelta | ToolCallRequested | UsageReported
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRequest:
+    """Ask for the agent's next words.
+
+    `turn` is what this turn already has: the assistant's messages with tool calls, and the tools' results. `spoken` are
+    sentences of this turn that another worker already delivered; a provider whose reply is not the same every time must
+    go on after them.
+    """
+
+    system_prompt: str = ""
+    language: str = "en"
+    messages: tuple[ChatMessage, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    turn: tuple[ChatMessage, ...] = ()
+    spoken: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, request: LlmOpen) -> ReplyRequest:
+        """The first request of a turn."""
+        return cls(request.system_prompt, request.language, request.messages, request.tools, (), request.spoken)
+
+    def extended(self, *messages: ChatMessage) -> ReplyRequest:
+        """The request for the next round of the turn, after tool calls."""
+        return replace(self, turn=(*self.turn, *messages))
+
+
+class Model(ABC):
+    """A provider with the settings of one agent."""
+
+    name: str = ""
+    """What the provider calls the model."""
+
+    @abstractmethod
+    def reply(self, request: ReplyRequest) -> AsyncIterator[ReplyEvent]:
+        """The reply as it is written. Closing the iterator stops the provider's request at once.
+
+        Raises StageFailure; anything else is a fault of the worker.
+        """
+
+
+class Provider(ABC):
+    """One per worker process; shares connections between the streams."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def model(self, settings: Mapping[str, JsonValue], tools: tuple[Tool, ...]) -> Model:
+        """The model for an agent's settings and tools. Fast; raises StageFailure(BAD_REQUEST) for wrong settings."""
+
+    async def stop(self) -> None:
+        """Close what is shared."""
+
+
+def arguments_schema(tool: Tool) -> dict[str, JsonValue]:
+    """The JSON schema of the tool's arguments; that of an empty object if it has none."""
+    return dict(tool.parameters) or {"type": "object", "properties": {}}
+
+
+def bad_settings(provider: str, settings: type[BaseModel], error: ValidationError) -> StageFailure:
+    """The refusal of an agent's settings: what is wrong with them and which there are."""
+    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    known = ", ".join(settings.model_fields)
+    message = f"settings of provider {provider}: {where}: {problem['msg']}; known settings: {known}"
+    return StageFailure(ErrorCode.BAD_REQUEST, message, retryable=False)

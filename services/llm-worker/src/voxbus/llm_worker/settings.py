@@ -1,0 +1,37 @@
+"""Settings of this worker."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field, SecretStr
+
+from voxbus.llm_worker.cutter import FIRST_PIECE_CHARS, MIN_CLAUSE_CHARS
+from voxbus.runtime.settings import WorkerSettings
+
+DEFAULT_CAPACITY: Final = 32
+"""Replies at a time. Through the SDK a token costs about half a millisecond of CPU, so this many replies of 40 tokens a
+second take about two thirds of a core."""
+
+
+class Settings(WorkerSettings):
+    """Environment variables `VOXBUS_*`."""
+
+    llm_local_base_url: str | None = Field(
+        default=None, description="OpenAI-compatible server of provider `local`, such as http://127.0.0.1:8000/v1."
+    )
+    llm_local_api_key: SecretStr | None = Field(
+        default=None, description="Its key, if it wants one. Only ever sent to VOXBUS_LLM_LOCAL_BASE_URL."
+    )
+    llm_local_model: str | None = Field(default=None, description="Model of agents that name none.")
+    llm_connect_timeout_s: float = Field(default=2.0, gt=0, description="To connect to a provider.")
+    llm_first_token_timeout_s: float = Field(default=8.0, gt=0, description="From a request to its first token.")
+    llm_token_timeout_s: float = Field(default=4.0, gt=0, description="Between two tokens.")
+    llm_tool_rounds: int = Field(
+        default=4, ge=1, le=20, description="How often in a turn a model may go on after tool calls."
+    )
+    llm_first_piece_chars: int | None = Field(
+        default=FIRST_PIECE_CHARS,
+        ge=MIN_CLAUSE_CHARS,
+        description="A longer first sentence is handed on at the end of a clause.",
+    )
