@@ -23,6 +23,8 @@ class GatewaySettings(RuntimeSettings):
     token_algorithms: tuple[str, ...] = ("EdDSA", "RS256")
     token_audience: str = "voxbus-voice"  # noqa: S105  # a name, not a secret
     auth_timeout_s: float = Field(default=5.0, gt=0, description="A client must authenticate within this time.")
+    max_connections: int = Field(default=1000, ge=1, description="Sockets at a time, authenticated or not.")
+    ping_interval_s: float = Field(default=10.0, gt=0, description="A client that is silent for this long is pinged.")
     max_calls: int = Field(default=200, ge=1, description="Calls at a time; further ones are refused at once.")
     playout_lead_ms: int = Field(
         default=100,
