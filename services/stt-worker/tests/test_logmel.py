@@ -47,7 +47,7 @@ def test_silence_has_finite_features() -> None:
 
 
 def test_smart_turn_tells_a_finished_sentence_from_a_cut_one(clip: Callable[[str], NDArray[np.int16]]) -> None:
-    """A whole sentence sounds finished; cut after "to leave a message" it does not."""
+    """A whole sentence sounds finished; cut after "to leave a message, please" it does not."""
     model = SmartTurn(models.smart_turn())
     speech = to_float(clip("vm-whichbox"))
     pause = np.zeros(3200, dtype=np.float32)

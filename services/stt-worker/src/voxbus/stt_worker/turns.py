@@ -21,8 +21,9 @@ DIP_WINDOWS: Final = 2
 """So many windows without a voice, and what was heard before is forgotten as a click."""
 PAUSE_MS: Final = 192
 """Silence after which the turn model is asked: six windows."""
-ASK_AT_MS: Final = (PAUSE_MS, 512, 992)
-"""Lengths of the pause at which it is asked, as long as it says no."""
+ASK_AGAIN_AT: Final = 2 / 3
+"""The part of the silence ceiling after which it is asked once more. Any sooner would make the ceiling pointless: half a second
+of silence makes nearly every sentence sound finished to it (docs/decisions/0004-turn-taking.md)."""
 COMPLETE_FROM: Final = 0.5
 
 
@@ -80,6 +81,7 @@ class TurnMachine:
     ) -> None:
         self.now_ms = start_ms
         self._silence_ms = silence_ms
+        self._ask_at_ms = (PAUSE_MS, max(2 * PAUSE_MS, int(silence_ms * ASK_AGAIN_AT)))
         self._earlier_start_ms = turn_start_ms
         self._turn_start_ms = start_ms
         self._speech_end_ms = start_ms
@@ -95,7 +97,7 @@ class TurnMachine:
         if has_words:
             self._state = _State.PAUSED
             self._turn_start_ms = start_ms if turn_start_ms is None else turn_start_ms
-            self._asks = len(ASK_AT_MS)  # of silence alone the turn model knows nothing
+            self._asks = len(self._ask_at_ms)  # of silence alone the turn model knows nothing
 
     @property
     def in_turn(self) -> bool:
@@ -162,7 +164,7 @@ class TurnMachine:
         pause_ms = self.now_ms - self._speech_end_ms
         if pause_ms >= self._silence_ms:
             return [self._end(TurnEndReason.SILENCE)]
-        if self._asked_at_ms is None and self._asks < len(ASK_AT_MS) and pause_ms >= ASK_AT_MS[self._asks]:
+        if self._asked_at_ms is None and self._asks < len(self._ask_at_ms) and pause_ms >= self._ask_at_ms[self._asks]:
             self._asks += 1
             self._questions += 1
             self._asked_at_ms = self.now_ms
