@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from hibari import Hibari
 from hibari.voices import VOICES
+from numpy.typing import NDArray
 
+from voxbus.contracts.audio import SAMPLE_RATE
 from voxbus.runtime.audio import StreamResampler
 from voxbus.tts_worker.english import spoken_english
 from voxbus.tts_worker.silence import SilenceTrimmer
@@ -28,29 +31,6 @@ _CLAUSE_END: Final = re.compile(r"[,;:.!?—–](?=\s)")
 _WARM_UP: Final = "Doctor Voxbus, the 3rd of May at 10:30 costs $4.50."
 
 
-class Speech:
-    """The audio of one piece of text, block by block."""
-
-    def __init__(self, vocoder: BlockVocoder, pause_ms: int) -> None:
-        self._vocoder = vocoder
-        self._resampler = StreamResampler(RATE, 16_000)
-        self._trimmer = SilenceTrimmer(pause_ms)
-        self._frames = FIRST_BLOCK_FRAMES
-
-    @property
-    def done(self) -> bool:
-        """Whether all audio was given."""
-        return self._vocoder.done
-
-    def next_block(self) -> bytes:
-        """The next PCM16 mono 16 kHz; may be empty."""
-        wave = self._vocoder.block(self._frames)
-        self._frames = BLOCK_FRAMES
-        samples = np.rint(np.clip(wave, -1.0, 1.0) * 32_767.0).astype("<i2")
-        pcm = self._trimmer.push(self._resampler.process(samples.tobytes()))
-        return pcm + self._trimmer.finish() if self._vocoder.done else pcm
-
-
 class Engine:
     """The model and the pronunciation rules; loading takes about half a second. Safe to use from several threads."""
 
@@ -62,10 +42,8 @@ class Engine:
 
     def warm_up(self) -> None:
         """Load the pronunciation rules and let the model run once; the first call would be slow otherwise."""
-        for phonemes in self.phonemes(_WARM_UP):
-            speech = self.speech(phonemes, speed=1.0, pause_ms=0)
-            while not speech.done:
-                speech.next_block()
+        for _ in self.blocks(_WARM_UP, speed=1.0, pause_ms=0):
+            pass
 
     @cached_property
     def _letters(self) -> frozenset[str]:
@@ -77,15 +55,31 @@ class Engine:
         pieces = [piece for part in split_long(spoken_english(text)) for piece in self._hibari.phonemize(part)]
         return [piece for piece in pieces if self._letters.intersection(piece)]
 
-    def speech(self, phonemes: str, speed: float, pause_ms: int) -> Speech:
-        """Run the network over one piece."""
+    def spectra(self, phonemes: str, speed: float) -> list[NDArray[Any]]:
+        """Run the network over one piece; its outputs in the order that the vocoder takes."""
         hibari = self._hibari
-        inputs = {
-            "ids": np.asarray([hibari.ids(phonemes)], np.int64),
-            "speed": np.asarray([speed], np.float32),
-        }
-        spectra = [output[0] for output in hibari.sess.run(None, inputs)]
-        return Speech(BlockVocoder(spectra, np.random.default_rng()), pause_ms)
+        inputs = {"ids": np.asarray([hibari.ids(phonemes)], np.int64), "speed": np.asarray([speed], np.float32)}
+        return [output[0] for output in hibari.sess.run(None, inputs)]
+
+    def blocks(self, text: str, speed: float, pause_ms: int) -> Iterator[bytes]:
+        """The audio of plain `text`, PCM16 mono 16 kHz, each block computed when it is asked for; a block may be empty.
+
+        Silence at the ends is trimmed, `pause_ms` of it stay at the end.
+        """
+        for phonemes in self.phonemes(text):
+            vocoder = BlockVocoder(self.spectra(phonemes, speed), np.random.default_rng())
+            resampler = StreamResampler(RATE, SAMPLE_RATE)
+            trimmer = SilenceTrimmer(pause_ms)
+            frames = FIRST_BLOCK_FRAMES
+            while not vocoder.done:
+                pcm = trimmer.push(resampler.process(_to_pcm(vocoder.block(frames))))
+                frames = BLOCK_FRAMES
+                yield pcm + trimmer.finish() if vocoder.done else pcm
+
+
+def _to_pcm(wave: NDArray[Any]) -> bytes:
+    samples: NDArray[np.int16] = np.rint(np.clip(wave, -1.0, 1.0) * 32_767.0).astype("<i2")
+    return samples.tobytes()
 
 
 def split_long(text: str, limit: int = MAX_CHARS) -> list[str]:

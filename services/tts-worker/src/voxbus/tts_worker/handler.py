@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from voxbus.tts_worker.markup import plain_text
 from voxbus.tts_worker.pace import Pace
 from voxbus.tts_worker.voices import Voices
 
-MAX_SENTENCE_CHARS: Final = 10_000
+MAX_SENTENCE_CHARS: Final = 4_000
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ class UtteranceHandler(StreamHandler):
     async def on_cancel(self) -> None:
         """Drop what is queued and abandon what runs."""
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task])
+        await self._voices.close()  # a task that never began to run could not do it
 
     async def _run(self) -> None:
         try:

@@ -13,7 +13,7 @@ _CODE_BLOCK: Final = re.compile(r"```.*?```", re.DOTALL)
 _LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)")
 _AUTOLINK: Final = re.compile(r"<((?:https?://|mailto:|www\.)[^<>\s]+)>")
 _TAG: Final = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
-_RULE: Final = re.compile(r"^\s*(?:[-*_]\s*){3,}$|^\s*\|?[\s:|-]*-{2,}[\s:|-]*\|?\s*$")
+_RULE: Final = re.compile(r"[\s:|*_=-]*")
 _LINE_START: Final = re.compile(r"^\s*(?:>\s*)*(?:#{1,6}\s+|[-*+•‣◦–]\s+(?:\[[ xX]\]\s+)?)?")
 _LIST_NUMBER: Final = re.compile(r"^(\d{1,3})[.)]\s+(?=\S)")
 _STRONG: Final = re.compile(r"(\*{1,3}|~~)(?=\S)(.+?)(?<=\S)\1")
@@ -37,7 +37,7 @@ def plain_text(text: str) -> str:
     """`text` as one line of plain words and marks; empty when nothing in it can be spoken."""
     text = _CODE_BLOCK.sub(" ", _UNSEEN.sub("", html.unescape(text)))
     text = _TAG.sub(" ", _AUTOLINK.sub(r"\1", _LINK.sub(r"\1", text)))
-    text = _one_line([_plain_line(line) for line in text.splitlines() if not _RULE.match(line)])
+    text = _one_line([_plain_line(line) for line in text.splitlines() if not _RULE.fullmatch(line)])
     text = _EMOTICON.sub("", _EMOJI.sub("", text))
     text = _REPEATED_MARK.sub(r"\1", _SPACE_BEFORE_MARK.sub(r"\1", " ".join(text.split())))
     return text if any(char.isalnum() for char in text) else ""

@@ -55,14 +55,13 @@ class LocalUtterance(Utterance):
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         """The audio of one sentence, trimmed, from its first half second on."""
-        deadline = self._pace.deadline
-        for phonemes in await self._pool.run(deadline, partial(self._engine.phonemes, text)):
-            begin = partial(self._engine.speech, phonemes, self._settings.speed, self._settings.pause_ms)
-            speech = await self._pool.run(self._pace.deadline, begin)
-            while not speech.done:
-                pcm = await self._pool.run(self._pace.deadline, speech.next_block)
-                if pcm:
-                    yield pcm
+        blocks = self._engine.blocks(text, self._settings.speed, self._settings.pause_ms)
+        while True:
+            pcm = await self._pool.run(self._pace.deadline, partial(next, blocks, None))
+            if pcm is None:
+                return
+            if pcm:
+                yield pcm
 
 
 class LocalProvider(TtsProvider):

@@ -1,0 +1,127 @@
+"""From what a language model writes to what is said."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voxbus.tts_worker.english import spoken_english
+from voxbus.tts_worker.handler import MAX_SENTENCE_CHARS
+from voxbus.tts_worker.markup import plain_text
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("Plain words stay.", "Plain words stay."),
+        (
+            "This is **bold**, *slanted*, ***both***, __strong__, _soft_ and ~~gone~~.",
+            "This is bold, slanted, both, strong, soft and gone.",
+        ),
+        ("A **cut off sentence", "A cut off sentence"),
+        ("and its end** here.", "and its end here."),
+        ("my_file_name and 2 * 3", "my_file_name and 2 * 3"),
+        ("Use `code` now", "Use code now"),
+        ("Before\n```py\nprint(1)\n```\nafter", "Before. after"),
+        ("# Title\nText", "Title. Text"),
+        ("We have:\n- tea\n* coffee\n• milk", "We have: tea. coffee. milk"),
+        ("1. First\n2) Second", "1, First. 2, Second"),
+        ("- [x] done\n- [ ] open", "done. open"),
+        ("> quoted", "quoted"),
+        ("one\n\n---\n\ntwo", "one. two"),
+        ("| a | b |\n|---|---|\n| c | d |", "a, b. c, d"),
+        ("See [our page](https://example.com/a_(b)) or ![a map](map.png).", "See our page or a map."),
+        ("Say [hi](/hˈI/) now", "Say hi now"),
+        ("Mail <mailto:a@b.co>", "Mail mailto:a@b.co"),
+        ("<b>Bold</b><br/>next &amp; <!-- hidden -->last", "Bold next & last"),
+        ("Is 3 < 5 and 7 > 2?", "Is 3 < 5 and 7 > 2?"),
+        ("Great! 😀👍🏽 Bye 👨‍👩‍👧 🇬🇧 1️⃣ ☎️", "Great! Bye 1"),
+        ("Nice :) and ;-) and <3 ok", "Nice and and ok"),
+        ("At 10:30 p.m. it costs $5: cheap", "At 10:30 p.m. it costs $5: cheap"),
+        ("Wow!!! Really??", "Wow! Really?"),
+        ("Wait...", "Wait..."),
+        ("20°C, 5 € and ½", "20°C, 5 € and ½"),
+        ("zero\u200bwidth\u00ad soft\ufeff", "zerowidth soft"),
+        ("क्\u200dष 🙂", "क्\u200dष"),
+        ("tab\tand  spaces\r\nnext", "tab and spaces. next"),
+    ],
+)
+def test_markup_is_removed(text: str, plain: str) -> None:
+    """Marks of layout go, words and their punctuation stay, and lines become sentences."""
+    assert plain_text(text) == plain
+
+
+@pytest.mark.parametrize("text", ["", " \n ", "🙂", "...", "—", "***", "```x```", "<br>", "\x00\x07"])
+def test_nothing_to_say_is_empty(text: str) -> None:
+    """Text without a letter or digit is empty."""
+    assert plain_text(text) == ""
+
+
+@given(st.text(max_size=300))
+def test_any_text_becomes_one_plain_line(text: str) -> None:
+    """Whatever comes in, the result is one line without doubled spaces, and plain text stays as it is."""
+    plain = plain_text(text)
+    assert plain == " ".join(plain.split())
+    assert spoken_english(plain) == " ".join(spoken_english(plain).split())
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["*", "_", "`", "~", "[", "](", "<", "<a ", "|", "#", "(", "-", "- ", "1 ", "1-", "1.", "a.", "a@", "a-", "A1", "1,", "\n> ",
+     "[a](", "**a ", "<!--", "http://a/", "id:", "mon-", "1. \n"],
+)  # fmt: skip
+def test_hostile_repetition_takes_no_time(unit: str) -> None:
+    """The longest sentence allowed, all of one mark, does not keep the event loop busy for long."""
+    began = time.process_time()
+    text = (unit * MAX_SENTENCE_CHARS)[:MAX_SENTENCE_CHARS]
+    plain_text(text + "x")
+    spoken_english(text + "!")
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Email john.doe_99@my-site.co.uk now.", "Email john dot doe underscore nine nine at my dash site dot co dot uk now."),
+        ("Visit https://www.example.com/help?x=1.", "Visit example dot com slash help."),
+        ("Go to www.example.org/ or example.com.", "Go to example dot org or example dot com."),
+        ("It ended.In the end", "It ended.In the end"),
+        ("Call +1 555 123 4567.", "Call plus one, five five five, one two three, four five six seven."),
+        ("Call (555) 123-4567", "Call five five five, one two three, four five six seven"),
+        ("Call 1-800-555-0199 now", "Call one, eight zero zero, five five five, zero one nine nine now"),
+        ("Call +919876543210", "Call plus nine one nine eight seven six five four three two one zero"),
+        ("On 2026-11-23 and 10-12-2026", "On 2026-11-23 and 10-12-2026"),
+        ("Your code is 4512.", "Your code is four five one two."),
+        ("Order #12345 and order 66", "Order number one two three four five and order 66"),
+        ("Order number 123", "Order number one two three"),
+        ("Your booking code: XK-4421", "Your booking code: X K four four two one"),
+        ("Your ID is AB12C", "Your ID is A B one two C"),
+        ("The ID is important", "The ID is important"),
+        ("Flight BA2490, room 101", "Flight B A two four nine zero, room one zero one"),
+        ("COVID19, MP3 and B12", "COVID19, MP3 and B12"),
+        ("zip 94107", "zip nine four one zero seven"),
+        ("ID 12345678", "ID one two three four five six seven eight"),
+        ("50000 people paid $20500 or 12345.67", "50000 people paid $20500 or 12345.67"),
+        ("1,00,000 rupees", "100000 rupees"),
+        ("1,000,000 people", "1,000,000 people"),
+        ("Dial 911 and press 2", "Dial nine one one and press 2"),
+        ("9am to 5pm.", "9 A.M. to 5 P.M."),
+        ("at 10:30am", "at 10:30am"),
+        ("I am 9, amazing", "I am 9, amazing"),
+        ("Mon-Fri and Sat – Sun", "Monday to Friday and Saturday to Sunday"),
+        ("$5-10", "$5 to $10"),
+        ("open 24/7", "open twenty-four seven"),
+        ("~20 minutes, 3 x 4", "about 20 minutes, 3 by 4"),
+        ("fruit, e.g. apples, i.e. food", "fruit, for example, apples, that is, food"),
+        ("It costs $1,234.50 on 10/12/2026 at 3:30pm.", "It costs $1,234.50 on 10/12/2026 at 3:30pm."),
+        ("In 2024, 1500 people came.", "In 2024, 1500 people came."),
+    ],
+)  # fmt: skip
+def test_english_is_said_as_people_say_it(text: str, said: str) -> None:
+    """Addresses, numbers and codes become words where the engine would misread them, and nothing else changes."""
+    assert spoken_english(text) == said
