@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from numpy.typing import NDArray
 
 from voxbus.contracts.audio import FRAME_BYTES, FRAME_US, SAMPLE_RATE
@@ -126,9 +127,9 @@ def moonshine(weights: Path) -> Moonshine:
     return Moonshine.load(weights, models.moonshine_source())
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def service(weights: Path) -> AsyncIterator[SttService]:
-    """The worker's service, started."""
+    """The worker's service, started once: its tests share the session's event loop."""
     running = SttService(Settings(model_cache=weights.parent))
     await running.start()
     yield running

@@ -137,3 +137,13 @@ async def test_a_failure_reaches_who_asked(make_pool: Callable[[int], InferenceP
     with pytest.raises(ArithmeticError, match="no"):
         await finished(pool.submit(Kind.FINAL, fail))
     assert await finished(pool.submit(Kind.FINAL, lambda _: 1)) == 1
+
+
+async def test_closing_does_not_wait_for_long_work(make_pool: Callable[[int], InferencePool]) -> None:
+    """Closing stops running work at its next chance instead of waiting for its end."""
+    pool, gate = make_pool(1), Gate()
+    pool.submit(Kind.FINAL, gate)
+    await running(gate)
+    async with asyncio.timeout(5):
+        await asyncio.to_thread(pool.close)
+    assert not gate.released.is_set()

@@ -19,7 +19,7 @@ from voxbus.runtime.streams import StageFailure
 from voxbus.stt_worker.service import SttService
 from voxbus.stt_worker.settings import Settings
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.asyncio(loop_scope="session")]
 
 Clip = Callable[[str], NDArray[np.int16]]
 Quiet = Callable[[int], NDArray[np.int16]]
@@ -182,6 +182,29 @@ async def test_words_from_before_a_takeover_begin_the_turn(place_call: PlaceCall
     assert plain(turn.text) == f"hello there {BUSY}"
     assert turn.start_ms == 2000
     assert [plain(final.text) for final in call.finals] == [BUSY]
+
+
+async def test_words_are_not_lost_when_no_audio_follows_a_takeover(place_call: PlaceCall) -> None:
+    """A stream that is closed before any audio still ends the turn whose words it was told."""
+    call = await place_call(turn_text="Hello there.", turn_start_ms=2000)
+    await call.close()
+    assert [(turn.text, turn.start_ms, turn.reason) for turn in call.turns] == [
+        ("Hello there.", 2000, TurnEndReason.CLOSED)
+    ]
+
+
+async def test_a_fault_ends_the_stream(place_call: PlaceCall, quiet: Quiet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of our own in hearing the call ends the stream as retryable: no call stays open and deaf."""
+
+    def fail(*_: object) -> None:
+        raise ArithmeticError("a fault")
+
+    monkeypatch.setattr("voxbus.stt_worker.session.TurnMachine.hear", fail)
+    call = await place_call()
+    await call.send(quiet(200))
+    async with asyncio.timeout(10):
+        await call.ended.wait()
+    assert (call.error.code, call.error.retryable) == (ErrorCode.INTERNAL, True)
 
 
 async def test_all_but_the_margin_is_acknowledged_in_silence(place_call: PlaceCall, quiet: Quiet) -> None:

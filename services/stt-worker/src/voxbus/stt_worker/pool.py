@@ -42,9 +42,13 @@ class Job(Generic[T]):
         self._stopped = False
         self._future: asyncio.Future[T | None] = loop.create_future()
 
+    def stop(self) -> None:
+        """Let the work end at its next chance; safe from any thread."""
+        self._stopped = True
+
     def cancel(self) -> None:
         """Don't run it, or stop it at the next chance; its result is None, now."""
-        self._stopped = True
+        self.stop()
         if not self._future.done():
             self._future.set_result(None)
 
@@ -130,6 +134,8 @@ class InferencePool:
         with self._ready:
             self._closing = True
             self._queue.clear()
+            for job in self._running:
+                job.stop()
             self._ready.notify_all()
         for thread in self._threads:
             thread.join()

@@ -94,12 +94,15 @@ class ProgressLine:
 
 def main() -> int:
     """Prepare the weights in the cache that the settings name; returns the process's exit code."""
-    from voxbus.stt_worker.settings import Settings  # noqa: PLC0415 - the conversion itself needs no runtime
+    # Here, because a worker that prepares its weights has loaded its settings already.
+    from voxbus.runtime.process import load_settings  # noqa: PLC0415
+    from voxbus.stt_worker.settings import Settings  # noqa: PLC0415
 
+    settings = load_settings(Settings)
     line = ProgressLine(sys.stdout)
     started = time.monotonic()
     try:
-        prepared = prepare(Settings().model_cache, line)
+        prepared = prepare(settings.model_cache, line)
     except (models.ModelError, OSError) as error:
         line.finish(f"The speech recogniser could not be prepared: {error}")
         return 1

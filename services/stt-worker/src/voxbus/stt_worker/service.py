@@ -11,9 +11,10 @@ from voxbus.contracts.stage import ErrorCode, ProviderChoice, Stage
 from voxbus.contracts.stt import SttOpen
 from voxbus.runtime.streams import StageFailure, StageService, StreamHandler, WorkerStream
 from voxbus.stt_worker import models
+from voxbus.stt_worker.engines import Engines
 from voxbus.stt_worker.pool import InferencePool
 from voxbus.stt_worker.providers import RecogniserSession, SttProvider, make_providers
-from voxbus.stt_worker.session import Engines, SttSession
+from voxbus.stt_worker.session import SttSession
 from voxbus.stt_worker.settings import Settings
 from voxbus.stt_worker.smart_turn import SmartTurn
 from voxbus.stt_worker.vad import SileroVad, VadTicker

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from voxbus.contracts.stage import ErrorCode
@@ -15,12 +14,12 @@ from voxbus.runtime.streams import StageFailure, StreamHandler, WorkerStream
 from voxbus.stt_worker import metrics
 from voxbus.stt_worker.arrivals import Arrivals
 from voxbus.stt_worker.audio import AudioBuffer, GapError, Timeline, to_float
+from voxbus.stt_worker.engines import Engines
 from voxbus.stt_worker.outbox import Outbox
-from voxbus.stt_worker.pool import InferencePool, Job, Kind
+from voxbus.stt_worker.pool import Job, Kind
 from voxbus.stt_worker.providers.base import RecogniserSession, Words, WordsListener
-from voxbus.stt_worker.smart_turn import SmartTurn
 from voxbus.stt_worker.turns import Ask, Decision, Ended, Paused, Started, TurnMachine
-from voxbus.stt_worker.vad import WINDOW_MS, VadTicker
+from voxbus.stt_worker.vad import WINDOW_MS
 
 ANSWER_WITHIN_MS = 160
 """Audio that may be heard past an open question. A live answer is there sooner; replayed audio must wait for it, or a turn
@@ -28,15 +27,6 @@ that ended in the replay would be seen to go on."""
 REPLAY_MARGIN_MS = 500
 """What a taking-over worker is given of the time before a voice: the pre-roll, and for the voice to be noticed again."""
 MODEL_WINDOW_MS = 8000
-
-
-@dataclass(frozen=True)
-class Engines:
-    """What all calls of the worker share."""
-
-    vad: VadTicker
-    smart_turn: SmartTurn
-    pool: InferencePool
 
 
 class SttSession(StreamHandler, WordsListener):
@@ -55,7 +45,8 @@ class SttSession(StreamHandler, WordsListener):
         self._engines = engines
         self._recogniser = recogniser
         self._vad_stream = engines.vad.open(self._on_probabilities)
-        self._timeline: Timeline | None = None
+        self._begun = False
+        self._timeline: Timeline
         self._machine: TurnMachine
         self._audio: AudioBuffer
         self._probabilities: deque[float] = deque()
@@ -76,9 +67,8 @@ class SttSession(StreamHandler, WordsListener):
         """Audio of the caller; late audio is preceded by silence, so that the time line stays true."""
         if self._over:
             return
-        if self._timeline is None:
+        if not self._begun:
             self._begin(timestamp_us)
-        assert self._timeline is not None  # noqa: S101 - `_begin` made it
         start_ms = self._timeline.end_ms
         try:
             placed = self._timeline.place(timestamp_us, pcm)
@@ -91,6 +81,8 @@ class SttSession(StreamHandler, WordsListener):
 
     async def on_close(self) -> None:
         """Finish the running turn, then the stream."""
+        if not self._begun:
+            self._begin((self._request.turn_start_ms or 0) * 1000)
         self._closing = True
         self._advance()
 
@@ -99,6 +91,7 @@ class SttSession(StreamHandler, WordsListener):
         self._free()
 
     def _begin(self, timestamp_us: int) -> None:
+        self._begun = True
         request = self._request
         self._timeline = Timeline(timestamp_us)
         start_ms = self._timeline.origin_ms
@@ -117,6 +110,13 @@ class SttSession(StreamHandler, WordsListener):
         self._advance()
 
     def _advance(self) -> None:
+        """Go on as far as possible; a fault ends the stream, for a call that is not heard any more must move."""
+        try:
+            self._hear_waiting()
+        except Exception as error:
+            self._spawn(self._crash(error))
+
+    def _hear_waiting(self) -> None:
         """Hear the windows that wait, as far as nothing that was begun must be finished first."""
         while self._probabilities and not self._held:
             self._follow(self._machine.hear(self._probabilities.popleft()))
@@ -131,7 +131,7 @@ class SttSession(StreamHandler, WordsListener):
 
     @property
     def _all_heard(self) -> bool:
-        return self._timeline is None or self._timeline.end_ms - self._machine.now_ms < WINDOW_MS
+        return self._timeline.end_ms - self._machine.now_ms < WINDOW_MS
 
     def _tell_progress(self) -> None:
         machine = self._machine
@@ -217,8 +217,7 @@ class SttSession(StreamHandler, WordsListener):
         self._advance()
 
     def _end_stream(self) -> None:
-        if self._timeline is not None:
-            self._follow(self._machine.close())
+        self._follow(self._machine.close())
         if not self._finishing:
             self._over = True
             self._outbox.then(self._finish_stream)
@@ -268,11 +267,12 @@ class SttSession(StreamHandler, WordsListener):
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception:
-            self._stream.log.exception("the speech stream failed")
-            self._over = True
-            await self._stream.fail(StageFailure(ErrorCode.INTERNAL, "the speech worker failed", retryable=True))
-            self._free()
+        except Exception as error:
+            await self._crash(error)
+
+    async def _crash(self, error: Exception) -> None:
+        self._stream.log.error("the speech stream failed", exc_info=error)
+        await self._fail(StageFailure(ErrorCode.INTERNAL, "the speech worker failed", retryable=True))
 
     def _free(self) -> None:
         self._over = True
