@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from voxbus.contracts import native
 from voxbus.contracts.call import TurnKind
 from voxbus.local.client import CallClient, Said
-
-_SETTLED_S: Final = 3.0
-"""An agent that fell silent for this long without telling that its turn is over has finished all the same."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +31,8 @@ class Pace:
     """How long to wait for the agent to speak first."""
     reply_s: float = 20.0
     """How long to wait for the beginning of a reply."""
+    settled_s: float = 3.0
+    """An agent that fell silent for this long without telling that its turn is over has finished all the same."""
     goodbye_s: float = 2.0
     """After the last reply: how long the agent has to end the call before the caller does."""
 
@@ -79,7 +77,7 @@ async def wait_greeting(client: CallClient, pace: Pace = Pace()) -> bool:
     """Wait until the agent has greeted; False when it does not speak first."""
     if not await client.until(lambda: client.agent_spoke, timeout_s=pace.greeting_s):
         return False
-    return await client.until(lambda: _finished(client, client.playout.segments[0].start_s, TurnKind.GREETING))
+    return await client.until(lambda: _finished(client, client.playout.segments[0].start_s, TurnKind.GREETING, pace))
 
 
 async def wait_reply(client: CallClient, said: Said, pace: Pace = Pace(), *, whole: bool = True) -> bool:
@@ -88,7 +86,7 @@ async def wait_reply(client: CallClient, said: Said, pace: Pace = Pace(), *, who
         return False
     start_s = reply_start_s(client, said)
     if whole and start_s is not None:
-        await client.until(lambda: _finished(client, start_s, TurnKind.REPLY))
+        await client.until(lambda: _finished(client, start_s, TurnKind.REPLY, pace))
     return True
 
 
@@ -98,7 +96,7 @@ def reply_start_s(client: CallClient, said: Said) -> float | None:
     return next(starts, None)
 
 
-def _finished(client: CallClient, since_s: float, kind: TurnKind) -> bool:
+def _finished(client: CallClient, since_s: float, kind: TurnKind, pace: Pace) -> bool:
     """Whether the turn of the agent that began to be heard at `since_s` is over and heard."""
     if client.agent_speaking:
         return False
@@ -107,7 +105,7 @@ def _finished(client: CallClient, since_s: float, kind: TurnKind) -> bool:
         for timed in client.messages
         if isinstance(timed.message, native.Turn) and timed.at_s >= since_s
     ]
-    return kind in told or (not told and client.now_s - client.playout.ends_s > _SETTLED_S)
+    return kind in told or (not told and client.now_s - client.playout.ends_s > pace.settled_s)
 
 
 def _next_barges_in(lines: Sequence[ScriptLine], index: int) -> bool:

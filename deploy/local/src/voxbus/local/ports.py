@@ -39,15 +39,16 @@ class PortPlan:
             return self._reserve(asked)
         if default not in self._taken and is_free(default, self._host):
             return self._reserve(default)
-        return self._reserve(self._any())
+        return self.take_free()
 
-    def _any(self) -> int:
+    def take_free(self) -> int:
+        """Any free port."""
         while True:
             with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
                 probe.bind((self._host, 0))
                 port: int = probe.getsockname()[1]
             if port not in self._taken:
-                return port
+                return self._reserve(port)
 
     def _reserve(self, port: int) -> int:
         self._taken.add(port)
