@@ -155,9 +155,7 @@ class _Stream:
             head = {"index": index, "id": call_id, "type": "function", "function": function}
             await self._event(self._chunk({"tool_calls": [head]}))
             for part in parts:
-                await self._event(
-                    self._chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
-                )
+                await self._event(self._chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]}))
 
     async def _fail(self, fault: Fault) -> bool:
         if fault is Fault.STALL:

@@ -135,7 +135,8 @@ def _read(words: list[str], position: int) -> tuple[int | None, int, int]:
 def _continues(words: list[str], position: int) -> bool:
     """The figures are the minutes of an hour before them, or digits of a longer number."""
     before = words[position - 1] if position else ""
-    return before.isascii() and before.isdigit()
+    denied = position >= 2 and words[position - 2] == "not"
+    return before.isascii() and before.isdigit() and not denied
 
 
 def _relative(words: list[str], position: int) -> int | None:

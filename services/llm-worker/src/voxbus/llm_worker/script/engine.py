@@ -40,9 +40,10 @@ Step = Say | CallTool | EndCall
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where the conversation is. `misses`: answers to the open question that were not understood."""
+    """Where the conversation is. `heard`: the caller's last words; `misses`: answers to the open question not understood."""
 
     values: dict[str, Found] = field(default_factory=dict)
+    heard: str = ""
     confirmed: bool = False
     misses: int = 0
 
@@ -89,16 +90,19 @@ class _Engine:
     def step(self, state: State, heard: Heard) -> tuple[State, tuple[Step, ...]]:
         """The new state, and the reply to one turn of the caller."""
         script = self._script
+        state = replace(state, heard=heard.text.strip())
         answers = [answer for answer in script.answers if matches(answer.match, heard.text)]
-        asides = [answer.say for answer in answers if not answer.end]
+        asides = [fill(answer.say, _spoken(state)) for answer in answers if not answer.end]
         farewell = next((answer for answer in answers if answer.end), None)
         rest = without([phrase for answer in answers for phrase in answer.match], heard.text) if answers else heard.text
         if not script.slots:
-            return state, self._small_talk(heard.text, asides, farewell)
-        found, outside = self._find(state, rest)
+            return state, self._small_talk(state, asides, farewell)
+        found, refused = self._find(state, rest)
         if found:
             return self._fill(state, found, asides)
-        return self._no_news(state, heard, rest, outside, asides, farewell)
+        if refused is not None:
+            return self._refuse(state, *refused)
+        return self._no_news(state, heard, rest, asides, farewell)
 
     def question(self, state: State) -> str:
         """What the agent waits for."""
@@ -113,26 +117,26 @@ class _Engine:
     def _open_slot(self, state: State) -> AnySlot | None:
         return next((slot for slot in self._script.slots if slot.name not in state.values), None)
 
-    def _find(self, state: State, text: str) -> tuple[dict[str, Found], AnySlot | None]:
-        """New values, and a slot whose value was understood but is not allowed."""
+    def _find(self, state: State, text: str) -> tuple[dict[str, Found], tuple[AnySlot, Found] | None]:
+        """New values, and one that was understood but is not allowed."""
         open_slot = self._open_slot(state)
         found: dict[str, Found] = {}
-        outside: AnySlot | None = None
+        refused: tuple[AnySlot, Found] | None = None
         for slot in self._script.slots:
             value = find(slot, text, asked=slot is open_slot)
             if value is None or value == state.values.get(slot.name):
                 continue
             if value.outside:
-                outside = outside or slot
+                refused = refused or (slot, value)
             else:
                 found[slot.name] = value
-        return found, outside
+        return found, refused
 
     def _fill(self, state: State, found: dict[str, Found], asides: list[str]) -> tuple[State, tuple[Step, ...]]:
         script = self._script
         corrected = any(name in state.values for name in found)
         was_complete = self._open_slot(state) is None
-        state = State({**state.values, **found})
+        state = State({**state.values, **found}, state.heard)
         spoken = _spoken(state)
         lines = list(asides)
         if corrected and was_complete and script.confirm is not None:
@@ -148,26 +152,27 @@ class _Engine:
         state: State,
         heard: Heard,
         rest: str,
-        outside: AnySlot | None,
         asides: list[str],
         farewell: Answer | None,
     ) -> tuple[State, tuple[Step, ...]]:
         """Nothing new was understood: a yes or no, a question of the caller's, a goodbye, or nothing at all."""
         script = self._script
         confirming = script.confirm is not None and self._open_slot(state) is None and not state.confirmed
-        if outside is not None and (outside.outside or outside.name not in state.values):
-            line = outside.outside or _nth(outside.retry, state.misses) or outside.ask
-            return self._miss(state, fill(line, _spoken(state)))
         if confirming:
             decided = self._decide(state, rest)
             if decided is not None:
                 return decided
         if farewell is not None:
-            return state, (*_say(*asides, fill(farewell.say, _values(state, heard.text))), EndCall())
+            return state, (*_say(*asides, fill(farewell.say, _spoken(state))), EndCall())
         question = self.question(state)
         if asides or heard.interrupted or is_greeting(heard.text) or matches(script.repeat, heard.text):
             return state, _say(*asides, question)
         return self._miss(state, fill(self._retry(state), _spoken(state)) or question)
+
+    def _refuse(self, state: State, slot: AnySlot, value: Found) -> tuple[State, tuple[Step, ...]]:
+        """The caller wants something that cannot be."""
+        line = slot.outside or _nth(slot.retry, state.misses) or slot.ask
+        return self._miss(state, fill(line, {**_spoken(state), slot.name: value.spoken}))
 
     def _decide(self, state: State, rest: str) -> tuple[State, tuple[Step, ...]] | None:
         """While everything is being confirmed: yes, no, or "the time is wrong"."""
@@ -177,7 +182,7 @@ class _Engine:
             return self._finish(replace(state, confirmed=True, misses=0), [])
         wrong = next((slot for slot in self._script.slots if slot.words and matches(slot.words, rest)), None)
         if wrong is not None:
-            state = State({name: value for name, value in state.values.items() if name != wrong.name})
+            state = State({name: value for name, value in state.values.items() if name != wrong.name}, state.heard)
             return state, _say(fill(wrong.ask, _spoken(state)))
         if answer is False:
             return self._miss(state, fill(self._script.confirm.change, _spoken(state)))
@@ -213,14 +218,13 @@ class _Engine:
         confirm = self._script.confirm
         return _nth(confirm.retry, state.misses) if confirm is not None and not state.confirmed else ""
 
-    def _small_talk(self, text: str, asides: list[str], farewell: Answer | None) -> tuple[Step, ...]:
-        values = {HEARD: text.strip()}
+    def _small_talk(self, state: State, asides: list[str], farewell: Answer | None) -> tuple[Step, ...]:
         if asides:
-            return _say(*(fill(line, values) for line in asides))
+            return _say(*asides)
         if farewell is not None:
-            return (*_say(fill(farewell.say, values)), EndCall())
-        line = (self._script.otherwise or "") if text.strip() else self._script.unheard
-        return _say(fill(line, values))
+            return (*_say(fill(farewell.say, _spoken(state))), EndCall())
+        line = (self._script.otherwise or "") if state.heard else self._script.unheard
+        return _say(fill(line, _spoken(state)))
 
 
 def _say(*lines: str) -> tuple[Step, ...]:
@@ -233,8 +237,5 @@ def _nth(lines: tuple[str, ...], index: int) -> str:
 
 
 def _spoken(state: State) -> dict[str, str]:
-    return {name: found.spoken for name, found in state.values.items()}
-
-
-def _values(state: State, heard: str) -> dict[str, str]:
-    return {**_spoken(state), HEARD: heard.strip()}
+    """What placeholders stand for."""
+    return {**{name: found.spoken for name, found in state.values.items()}, HEARD: state.heard}

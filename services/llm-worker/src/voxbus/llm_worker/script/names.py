@@ -44,7 +44,7 @@ def _name(text: str) -> str | None:
     clauses = [clause for clause in re.split(r"[,;?!]|\.(?:\s|$)", text) if _without_manners(clause)]
     spelled = _SPELLED.fullmatch(text.strip(" .,?!"))
     if spelled:
-        return "".join(_WORD.findall(text)).capitalize()
+        return "".join(char for char in text if char.isalpha()).capitalize()
     words = _without_manners(clauses[0]) if clauses else []
     for position, word in enumerate(words):
         if word.lower() in _END:
