@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -139,3 +141,17 @@ def test_a_missing_package_is_named() -> None:
     """The error says which package is not installed."""
     with pytest.raises(models.ModelError, match="no_such_package"):
         models._in_package("no_such_package", "weights.bin")
+
+
+def test_finding_weights_imports_no_package_that_holds_them() -> None:
+    """The worker's modules load and find every model without importing pipecat, which patches asyncio, or moonshine_cpp."""
+    script = """
+import asyncio, sys
+before = asyncio.wait_for
+import voxbus.stt_worker.service
+from voxbus.stt_worker import models
+assert all(path.exists() for path in (models.silero_vad(), models.smart_turn(), models.moonshine_source()))
+assert asyncio.wait_for is before
+assert not {"pipecat", "moonshine_cpp"} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
