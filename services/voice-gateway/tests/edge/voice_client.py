@@ -75,7 +75,7 @@ class Gateway:
     def connect(self, path: str = "/v1/voice", **options: Any) -> websockets.connect:
         """A client's connection; not authenticated."""
         url = f"ws://127.0.0.1:{self.server.port}{path}"
-        return websockets.connect(url, compression=None, ping_interval=None, **options)
+        return websockets.connect(url, **{"compression": None, "ping_interval": None, "max_queue": None, **options})
 
     async def ready(self, client: ClientConnection, **fields: Any) -> dict[str, Any]:
         """Authenticate; the server's `ready`."""
@@ -128,7 +128,11 @@ class RawClient:
     @classmethod
     async def connect(cls, port: int, **headers: str) -> RawClient:
         """Connect and upgrade."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        return await cls.upgrade(*await asyncio.open_connection("127.0.0.1", port), **headers)
+
+    @classmethod
+    async def upgrade(cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, **headers: str) -> RawClient:
+        """Upgrade an open socket."""
         fields = {
             "Host": "localhost",
             "Upgrade": "websocket",

@@ -174,6 +174,8 @@ class Connection(WSListener):
                     transport.disconnect()
             elif not self._frames.take():
                 self._breach(CloseCode.FLOOD, f"more than {self._limits.message_rate:g} messages a second")
+            elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+                self._breach(CloseCode.PROTOCOL_ERROR, "no extension was agreed")
             elif frame.msg_type == _BINARY and frame.fin and self._partial is None:
                 self._on_message(_BINARY, frame.get_payload_as_bytes())
             else:
@@ -223,8 +225,8 @@ class Connection(WSListener):
 
     def _on_data(self, kind: WSMsgType, frame: WSFrame) -> None:
         starts = kind != _CONTINUATION
-        if starts != (self._partial is None) or frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._breach(CloseCode.PROTOCOL_ERROR, "fragments out of order, or an extension that was not agreed")
+        if starts != (self._partial is None):
+            self._breach(CloseCode.PROTOCOL_ERROR, "fragments are out of order")
             return
         if starts and frame.fin:
             self._on_message(kind, frame.get_payload_as_bytes())
