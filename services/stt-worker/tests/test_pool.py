@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,6 +28,10 @@ class Gate:
             if should_stop():
                 return "stopped"
         return "released"
+
+
+def _append(order: list[str], name: str, _: ShouldStop) -> None:
+    order.append(name)
 
 
 async def running(gate: Gate) -> None:
@@ -66,9 +71,10 @@ async def test_the_most_urgent_goes_first(make_pool: Callable[[int], InferencePo
     holding = pool.submit(Kind.FINAL, gate)
     await running(gate)
     kinds = [(Kind.INTERIM, "i"), (Kind.TURN, "t1"), (Kind.FINAL, "f1"), (Kind.TURN, "t2"), (Kind.FINAL, "f2")]
-    jobs = [pool.submit(kind, lambda _, name=name: order.append(name)) for kind, name in kinds]
+    jobs = [pool.submit(kind, partial(_append, order, name)) for kind, name in kinds]
     gate.released.set()
-    for job in (holding, *jobs):
+    await finished(holding)
+    for job in jobs:
         await finished(job)
     assert order == ["f1", "f2", "t1", "t2", "i"]
 

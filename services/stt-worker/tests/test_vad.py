@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ async def test_the_ticker_delivers_every_window_in_order(
         if all(len(heard[name]) == len(windows_of(clip(name))) for name in CLIPS):
             done.set()
 
-    streams = {name: ticker.open(lambda values, name=name: collect(name, values)) for name in CLIPS}
+    streams = {name: ticker.open(partial(collect, name)) for name in CLIPS}
     for offset in range(0, max(len(clip(name)) for name in CLIPS), 320):
         for name, stream in streams.items():
             ticker.feed(stream, clip(name)[offset : offset + 320].tobytes())

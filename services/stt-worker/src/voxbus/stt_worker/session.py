@@ -243,12 +243,15 @@ class SttSession(StreamHandler, WordsListener):
     def on_failure(self, failure: StageFailure) -> None:
         """The recogniser is lost, and the stream with it; another worker may go on."""
         if not self._over:
+            self._over = True
             self._spawn(self._fail(failure))
 
     async def _fail(self, failure: StageFailure) -> None:
         self._over = True
-        await self._stream.fail(failure)
-        self._free()
+        try:
+            await self._stream.fail(failure)
+        finally:
+            self._free()
 
     # Output.
 
