@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from openai import AsyncOpenAI, AsyncStream, Timeout
+from openai.resources.chat import AsyncCompletions  # imported here, or the SDK does it in the first call (50 ms)
 from openai.types.chat import ChatCompletionChunk
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -82,7 +83,7 @@ class LocalProvider(Provider):
         key = self._settings.llm_local_api_key
         api_key = key.get_secret_value() if key and base_url == self._base_url else _NO_KEY
         return LocalModel(
-            self._client.with_options(base_url=base_url, api_key=api_key),
+            self._client.with_options(base_url=base_url, api_key=api_key).chat.completions,
             model,
             chosen,
             first_token_timeout_s=chosen.first_token_timeout_s or self._settings.llm_first_token_timeout_s,
@@ -99,7 +100,7 @@ class LocalModel(Model):
 
     def __init__(
         self,
-        client: AsyncOpenAI,
+        completions: AsyncCompletions,
         model: str,
         settings: LocalSettings,
         *,
@@ -107,7 +108,7 @@ class LocalModel(Model):
         token_timeout_s: float,
     ) -> None:
         self.name = model
-        self._client = client
+        self._completions = completions
         self._first_token_timeout_s = first_token_timeout_s
         self._token_timeout_s = token_timeout_s
         self._options: dict[str, Any] = settings.model_dump(
@@ -166,7 +167,7 @@ class LocalModel(Model):
         options = dict(self._options)
         if request.tools:
             options["tools"] = chat_tools(request.tools)
-        stream: AsyncStream[ChatCompletionChunk] = await self._client.chat.completions.create(
+        stream: AsyncStream[ChatCompletionChunk] = await self._completions.create(
             model=self.name,
             messages=chat_messages(request),
             stream=True,
