@@ -139,9 +139,8 @@ class SttSession(StreamHandler, WordsListener):
             self._recogniser.speech_until(machine.now_ms)
         elif not machine.in_turn:
             self._recogniser.quiet_until(machine.needed_from_ms)
-        self._audio.trim(
-            max(machine.needed_from_ms - REPLAY_MARGIN_MS, machine.now_ms - MODEL_WINDOW_MS - REPLAY_MARGIN_MS)
-        )
+        keep_ms = max(machine.needed_from_ms, machine.now_ms - MODEL_WINDOW_MS) - REPLAY_MARGIN_MS
+        self._audio.trim(keep_ms)
         self._acknowledge()
 
     def _follow(self, decisions: list[Decision]) -> None:
