@@ -29,6 +29,12 @@ class NatsServer:
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the running server."""
+        assert self._process, "not started"
+        return self._process.pid
+
     def start(self) -> None:
         """Start and wait until it accepts connections."""
         scripts = sysconfig.get_path("scripts")
