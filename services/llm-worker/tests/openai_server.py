@@ -74,6 +74,8 @@ class OpenAiServer:
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             self.disconnected.set()
+        except asyncio.CancelledError:
+            pass  # the server stops; asyncio would report a cancelled connection as an error
         finally:
             writer.close()
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from voxbus.llm_worker.script.extract import find
 from voxbus.llm_worker.script.model import AnySlot
 from voxbus.llm_worker.script.phrases import is_greeting, matches, without, yes_or_no
-from voxbus.llm_worker.script.words import digit_runs, normal
+from voxbus.llm_worker.script.words import digit_runs
 
 pytestmark = pytest.mark.unit
 
@@ -267,4 +267,3 @@ def test_no_words_break_an_extractor(text: str, kind: str, asked: bool) -> None:
     """Whatever is heard, an extractor finds something or nothing."""
     found = find(slot(kind), text, asked=asked)
     assert found is None or found.value
-    assert normal(text) == normal(normal(text))
