@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxbus.llm_worker.cutter import SentenceCutter
@@ -114,6 +114,7 @@ def squeeze(text: str) -> str:
     return "".join(text.split())
 
 
+@settings(deadline=None)  # the machine is shared: time says nothing
 @given(text=texts, limit=limits, data=st.data())
 def test_the_pieces_are_the_text_and_do_not_depend_on_tokens(text: str, limit: int | None, data: st.DataObject) -> None:
     """Nothing is lost or doubled, no piece is blank, and any split into tokens gives the same pieces."""

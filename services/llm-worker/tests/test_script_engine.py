@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -277,6 +277,7 @@ lines = st.lists(
 )
 
 
+@settings(deadline=None)  # the machine is shared: time says nothing
 @given(lines)
 def test_no_conversation_breaks_the_engine(said: list[str]) -> None:
     """Whatever is said, there is a reply with words in it, and replaying it gives the same one."""
