@@ -39,6 +39,7 @@ from voxbus.contracts.base import new_id  # noqa: E402
 from voxbus.contracts.tts import TtsOpen, TtsSentence, TtsSentenceStarted  # noqa: E402
 from voxbus.local.keys import KeyPair  # noqa: E402
 from voxbus.runtime.bus import LiveBus  # noqa: E402
+from voxbus.runtime.logs import configure_logging  # noqa: E402
 from voxbus.runtime.streams import StageService, StageWorker, StreamHandler, WorkerStream  # noqa: E402
 
 console = Console()
@@ -266,6 +267,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
+    configure_logging("bench", "ERROR")
     uvloop.run(measure(options.calls, options.seconds))
 
 

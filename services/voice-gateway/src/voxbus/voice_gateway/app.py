@@ -9,6 +9,9 @@ from typing import Any
 
 import structlog
 
+from voxbus.contracts.audio import SAMPLE_RATE
+from voxbus.contracts.native import SAMPLE_RATES
+from voxbus.runtime.audio import StreamResampler
 from voxbus.runtime.process import Application, Context
 from voxbus.runtime.streams import StageClient
 from voxbus.runtime.streams.owned_stream import OwnerSettings
@@ -53,6 +56,9 @@ class VoiceGateway(Application):
         )
         edge = Edge(start_call=self._calls.create, tokens=verifier, limits=limits)
         self._server = VoiceServer(edge, ROUTES, self._health, settings.voice_host, settings.voice_port)
+        for rate in SAMPLE_RATES:
+            # Filters are made on first use, in up to 10 ms: not in the middle of somebody's call.
+            StreamResampler(rate, SAMPLE_RATE), StreamResampler(SAMPLE_RATE, rate)
         await self._client.start()
         self._calls.start()
         try:
