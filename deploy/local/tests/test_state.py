@@ -65,6 +65,8 @@ def test_what_a_killed_supervisor_left_is_no_running_stack(tmp_path: Path) -> No
         state.read()
     with state.locked():
         assert state.in_use()
+        with pytest.raises(StackNotRunningError):
+            state.read()
 
 
 def test_nobody_else_looks_into_the_directory(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ class StateDir:
         with self._lock_file.open("a+") as file:
             if not _try_lock(file.fileno(), tries=_LOCK_TRIES):
                 raise StackRunningError(self.path, self._supervisor())
+            self._stack_file.unlink(missing_ok=True)  # of one that was killed
             file.seek(0)
             file.truncate()
             file.write(f"{os.getpid()}\n")

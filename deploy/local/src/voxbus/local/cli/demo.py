@@ -12,7 +12,7 @@ import typer
 from voxbus.local.cli.call import DEFAULT_AGENT, exit_code, find_target, recording_path
 from voxbus.local.cli.common import StateDirOption, Stopping, err, out, reports_errors, run, state_dir
 from voxbus.local.cli.up import started_stack
-from voxbus.local.errors import ExitCode
+from voxbus.local.errors import CommandError, ExitCode
 from voxbus.local.placing import CallResult, load_lines, place_call
 from voxbus.local.plan import StackOptions
 from voxbus.local.report import replies, scale_of, waterfall
@@ -55,10 +55,15 @@ async def _run_demo(state: StateDir, stopping: Stopping, *, logs: bool) -> ExitC
 async def _stack(state: StateDir, stopping: Stopping, *, logs: bool) -> AsyncIterator[StackInfo]:
     if state.in_use():
         err.print(f"using the stack that runs in {state.path}", markup=False, soft_wrap=True)
-        yield state.read()
+        stack = state.read()
+        if not stack.ready:
+            raise CommandError(
+                "the stack here is still starting", "try again when `voxbus status` says that all is ready"
+            )
+        yield stack
         return
-    async with started_stack(state, StackOptions(), stopping, logs=logs) as stack:
-        yield stack.info()
+    async with started_stack(state, StackOptions(), stopping, logs=logs) as started:
+        yield started.info()
 
 
 def _summary(result: CallResult, stack: StackInfo) -> None:
@@ -81,7 +86,7 @@ def _summary(result: CallResult, stack: StackInfo) -> None:
             f"median {middle * 1000:.0f} ms from the caller's last sound to the agent's first, as heard",
         )
     _row("processes", f"{len(stack.processes)} on a real NATS server at {stack.nats_url}")
-    out.print("\n[bold]Where to look[/]")
+    out.print("\n[bold]Where to look[/] (addresses answer while the stack runs)")
     _row("recording", f"{result.recording} (left: caller, right: agent)")
     _row("logs", f"{stack.log_dir}/*.log")
     for info in stack.processes:
