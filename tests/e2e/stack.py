@@ -35,24 +35,22 @@ SCRIBE: dict[str, Any] = {
     "limits": {"silence_s": 60},
 }
 """Answers every turn with one short word, so that many sentences can be dictated in little time."""
-TALKER: dict[str, Any] = {
-    "id": "talker",
-    "name": "Talker",
-    "llm": {
-        "provider": {
-            "name": "scripted",
-            "settings": {
-                "script": {
-                    "otherwise": "Let me tell you a very long story about a lighthouse keeper who lived by the sea. "
-                    "Every evening he climbed the stairs and lit the lamp. And every morning he put it out again.",
-                    "unheard": "Pardon?",
-                }
-            },
-        }
-    },
-    "limits": {"silence_s": 60},
-}
+STORY = (
+    "Let me tell you a long story about a lighthouse keeper who lived by the sea. "
+    "Every evening he climbed the stairs and lit the lamp. And every morning he put it out again."
+)
+
+
+def _talker(agent_id: str, token_ms: int) -> dict[str, Any]:
+    settings = {"script": {"otherwise": STORY, "unheard": "Pardon?"}, "token_ms": token_ms}
+    llm = {"provider": {"name": "scripted", "settings": settings}}
+    return {"id": agent_id, "name": "Talker", "llm": llm, "limits": {"silence_s": 60}}
+
+
+TALKER = _talker("talker", 1)
 """Answers at length, to be interrupted."""
+SLOW_TALKER = _talker("slow-talker", 120)
+"""Writes its long answer word by word while it is spoken, so that all stages are at work for some time."""
 
 
 @dataclass
@@ -88,7 +86,7 @@ def start_stack(directory: Path, *options: str) -> RunningStack:
     """Run `voxbus up` until everything is ready."""
     agents = directory / "agents"
     shutil.copytree(BUILT_IN_AGENTS, agents)
-    for agent in (SCRIBE, TALKER):
+    for agent in (SCRIBE, TALKER, SLOW_TALKER):
         (agents / f"{agent['id']}.json").write_text(json.dumps(agent))
     state = StateDir(directory / "state")
     command = [
