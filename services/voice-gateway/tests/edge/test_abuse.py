@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import websockets
 from fake_call import RecordingCall
+from prometheus_client import REGISTRY
 from voice_client import (
     Gateway,
     RawClient,
@@ -177,12 +179,15 @@ async def test_audio_faster_than_real_time(start_gateway: StartGateway) -> None:
 async def test_endless_audio_flood(start_gateway: StartGateway) -> None:
     """A client that never stops sending faster than real time is dropped with 4429."""
     gateway = await start_gateway(max_dropped_s=3.0)
+    metric = ("voxbus_edge_audio_dropped_seconds_total", {"protocol": "native"})
+    before = REGISTRY.get_sample_value(*metric) or 0.0
     async with gateway.connect() as client:
         await gateway.ready(client)
         await _send_until_closed(client, bytes(32_000))
         assert await close_code(client) == 4429
     await asyncio.wait_for(gateway.call.disconnected.wait(), 5)
     assert len(gateway.call.frames) <= 150
+    assert 3.0 < (REGISTRY.get_sample_value(*metric) or 0.0) - before <= 4.0
 
 
 @pytest.mark.parametrize("authenticated", [True, False])
@@ -198,8 +203,31 @@ async def test_ten_megabytes(gateway: Gateway, authenticated: bool, text: bool) 
     await eventually(lambda: gateway.server.connections == 0)
 
 
-async def test_ten_megabytes_are_not_kept(gateway: Gateway) -> None:
-    """The payload of a message that is too large is not read: the error comes after its header alone."""
+def _push(port: int, header: bytes) -> None:
+    """Upgrade, then send `header` and 100 MB after it as fast as they go, until the server has had enough."""
+    piece = bytes(1_000_000)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n" + header
+        )
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                client.sendall(piece)
+
+
+async def test_large_message_takes_no_memory(gateway: Gateway) -> None:
+    """The payload of a message that is too large does not pile up, however fast it comes."""
+    header = frame_header(2, 100_000_000) + b"mask"
+    tracemalloc.start()
+    await asyncio.to_thread(_push, gateway.server.port, header)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000 + 600_000  # the client's own piece, and what there is to a connection
+
+
+async def test_large_message_is_refused_by_its_header(gateway: Gateway) -> None:
+    """The error comes after the header alone."""
     client = await RawClient.connect(gateway.server.port)
     client.writer.write(frame_header(2, TEN_MB) + b"mask")
     opcode, payload = await client.receive_frame()

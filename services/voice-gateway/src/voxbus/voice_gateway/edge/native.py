@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
-from voxbus.contracts.audio import SAMPLE_RATE
+from voxbus.contracts.audio import SAMPLE_BYTES, SAMPLE_RATE
 from voxbus.contracts.base import Message
 from voxbus.contracts.native import (
     CLIENT_MESSAGE,
@@ -176,9 +176,10 @@ class NativeLine(Line, Handler):
             self._fault(NativeErrorCode.INVALID_AUDIO, str(error))
             return
         if not accepted:
-            self._on_too_fast(audio)
+            self._on_too_fast(audio, len(pcm) / (SAMPLE_BYTES * self.sample_rate))
 
-    def _on_too_fast(self, audio: CallerAudio) -> None:
+    def _on_too_fast(self, audio: CallerAudio, dropped_s: float) -> None:
+        metrics.AUDIO_DROPPED.labels(self.protocol).inc(dropped_s)
         if audio.dropped_s > self._edge.limits.max_dropped_s:
             self._fatal(NativeErrorCode.OVERLOADED, "audio keeps coming faster than real time", CloseCode.FLOOD)
         else:

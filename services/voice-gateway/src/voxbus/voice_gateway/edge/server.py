@@ -72,8 +72,6 @@ class VoiceServer:
         await asyncio.gather(*(connection.wait_gone() for connection in remaining))
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._server is not None:
-            await self._server.wait_closed()
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
