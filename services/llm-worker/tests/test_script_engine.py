@@ -63,21 +63,21 @@ COMPLETE = ("Hello, Tuesday at three o'clock.", "Charlie.", "five five five, oh 
 def test_the_sample_conversation_books_an_appointment() -> None:
     """The six turns of the sample speech, as the recogniser writes them, end in the right appointment."""
     talk = Talk()
-    assert talk.say("Hello, Tuesday at three o'clock.") == (
-        "Tuesday, very good. 3 PM is free. What is your name, please?"
+    assert talk.say("Hello, Tuesday at three o'clock, please.") == (
+        "Tuesday, very good. 3 PM, all right. What is your name, please?"
     )
     assert talk.say("Charlie.") == "Thank you, Charlie. And what phone number can we reach you on?"
     assert talk.say("Your hours, please.") == (
         "We are open Monday to Friday, from 9 AM to 5 PM. And what phone number can we reach you on?"
     )
     assert "Tuesday at 3 PM for Charlie, phone number 5 5 5, 0 1 4 7. Is that right?" in talk.say(
-        "The number I have is five, five, five, oh, one, four, seven."
+        "The number I have is five, five, five, oh, one, four, seven, thank you."
     )
-    assert talk.say("No, I'm sorry, Wednesday.") == (
+    assert talk.say("No, I'm sorry, Wednesday, please.") == (
         "No problem, I have changed that. So that is Wednesday at 3 PM for Charlie, phone number 5 5 5, 0 1 4 7. "
         "Is that right?"
     )
-    assert "booked for Wednesday at 3 PM" in talk.say("This is correct. Thank you. Goodbye.")
+    assert "booked for Wednesday at 3 PM" in talk.say("This is correct. Thank you.")
     assert talk.calls[0].arguments == {"day": "Wednesday", "time": "15:00", "name": "Charlie", "phone": "5550147"}
     assert talk.ended
 
@@ -193,7 +193,7 @@ def test_an_interruption_with_the_answer_is_taken() -> None:
     """A caller who knows the question need not hear it out."""
     talk = told("Tuesday")
     talk.interrupt("Tuesday,")
-    assert talk.say("At three.") == "3 PM is free. What is your name, please?"
+    assert talk.say("At three.") == "3 PM, all right. What is your name, please?"
 
 
 def test_what_was_said_in_several_goes_is_one_turn() -> None:
