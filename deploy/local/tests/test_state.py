@@ -79,10 +79,22 @@ def test_nobody_else_looks_into_the_directory(tmp_path: Path) -> None:
 
 def test_a_free_default_port_is_taken_and_never_twice() -> None:
     """The default when it is free, else another one, and each port once."""
-    plan = PortPlan()
-    free = PortPlan().take_free()
-    assert plan.take("one", free) == free
-    assert plan.take("two", free) != free
+    with PortPlan() as finder:
+        free = finder.take_free()
+    with PortPlan() as plan:
+        assert plan.take("one", free) == free
+        assert plan.take("two", free) != free
+
+
+def test_two_stacks_never_choose_the_same_port() -> None:
+    """A port that another stack has chosen counts as used before anything listens on it, and is free again afterwards."""
+    with PortPlan() as first, PortPlan() as second:
+        port = first.take_free()
+        assert second.take("x", port) != port
+        with pytest.raises(UsageError):
+            second.take("x", 1, asked=port)
+    with PortPlan() as third:
+        assert third.take("x", port) == port
 
 
 def test_a_default_port_in_use_is_avoided_and_an_asked_one_is_refused() -> None:
@@ -91,9 +103,10 @@ def test_a_default_port_in_use_is_avoided_and_an_asked_one_is_refused() -> None:
         server.bind(("127.0.0.1", 0))
         server.listen()
         used = server.getsockname()[1]
-        assert PortPlan().take("x", used) != used
-        with pytest.raises(UsageError, match=f"port {used} for voice is in use"):
-            PortPlan().take("voice", 1, asked=used)
+        with PortPlan() as plan:
+            assert plan.take("x", used) != used
+            with pytest.raises(UsageError, match=f"port {used} for voice is in use"):
+                plan.take("voice", 1, asked=used)
 
 
 def test_workers_are_parsed() -> None:
@@ -113,7 +126,8 @@ def test_what_are_no_workers(text: str) -> None:
 def test_the_plan_names_processes_and_gives_each_its_ports(tmp_path: Path) -> None:
     """Several workers of a stage are numbered; every process has a health port of its own and the same bus."""
     options = StackOptions(workers={Stage.STT: 2, Stage.LLM: 0}, agents_dir=tmp_path)
-    plan = build_plan(options, nats_dir=tmp_path, public_key_file=tmp_path / "key.pem")
+    with PortPlan() as ports_of_plan:
+        plan = build_plan(options, ports=ports_of_plan, nats_dir=tmp_path, public_key_file=tmp_path / "key.pem")
     names = [spec.name for spec in plan.specs]
     assert names == ["nats", "stt-worker-1", "stt-worker-2", "tts-worker", "voice-gateway"]
     ports = [port for spec in plan.specs for port in spec.ports.values()]
@@ -128,5 +142,5 @@ def test_the_plan_names_processes_and_gives_each_its_ports(tmp_path: Path) -> No
 
 def test_a_missing_directory_of_agents_is_told(tmp_path: Path) -> None:
     """A wrong --agents is found before anything starts."""
-    with pytest.raises(UsageError, match="no directory of agents"):
-        build_plan(StackOptions(agents_dir=tmp_path / "none"), nats_dir=tmp_path, public_key_file=tmp_path)
+    with PortPlan() as ports, pytest.raises(UsageError, match="no directory of agents"):
+        build_plan(StackOptions(agents_dir=tmp_path / "none"), ports=ports, nats_dir=tmp_path, public_key_file=tmp_path)

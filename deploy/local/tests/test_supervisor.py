@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    with bench.ports:
+        yield bench
 
 
 def alive(pid: int) -> bool:
@@ -129,6 +131,18 @@ async def test_a_process_that_never_gets_ready_fails_the_start(bench: Bench) -> 
     """The start does not wait for ever; /ready decides, not /health."""
     async with bench.supervise(bench.spec("slow", "--never-ready", start_timeout_s=0.5)) as supervisor:
         with pytest.raises(ProcessFailedError, match=r"slow was not ready after 0\.5 s"):
+            await supervisor.start()
+
+
+async def test_a_strangers_answer_is_not_readiness(bench: Bench) -> None:
+    """Another process that answers on the port does not make this one ready: the answer must carry its id."""
+    stranger = bench.spec("stranger", "--identity", "somebody")
+    deaf = bench.spec("deaf", "--identity", "somebody", identifies=True, start_timeout_s=0.5)
+    honest = bench.spec("honest", identifies=True)
+    async with bench.supervise(stranger, honest) as supervisor:
+        await supervisor.start()
+    async with bench.supervise(deaf) as supervisor:
+        with pytest.raises(ProcessFailedError, match="deaf was not ready"):
             await supervisor.start()
 
 

@@ -6,6 +6,7 @@ Run as a script; `command` gives the command line.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--never-ready", action="store_true")
     parser.add_argument("--die", type=int, help="exit at once with this code")
     parser.add_argument("--deaf", action="store_true", help="ignore SIGTERM")
+    parser.add_argument("--identity", default=os.environ.get("VOXBUS_INSTANCE_ID", ""), help="the id it tells")
     parser.add_argument("--child", action="store_true", help="have a child process that ignores SIGTERM")
     options = parser.parse_args()
 
@@ -58,6 +60,7 @@ def main() -> None:
                 note("ready")
             self.send_response(200 if ready or self.path == "/health" else 503)
             self.end_headers()
+            self.wfile.write(json.dumps({"instance_id": options.identity}).encode())
 
         def log_message(self, *args: object) -> None:
             """Keep quiet."""

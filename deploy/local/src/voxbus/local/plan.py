@@ -68,21 +68,23 @@ def parse_workers(text: str) -> dict[Stage, int]:
     return workers
 
 
-def build_plan(options: StackOptions, *, nats_dir: Path, public_key_file: Path) -> StackPlan:
+def build_plan(options: StackOptions, *, ports: PortPlan, nats_dir: Path, public_key_file: Path) -> StackPlan:
     """Take the ports, write the NATS configuration, and say what is to run. Raises UsageError when an asked port is in use."""
     agents_dir = options.agents_dir.absolute()
     if not agents_dir.is_dir():
         raise UsageError(f"no directory of agents at {agents_dir}", "make it, or name another with --agents")
-    return _Planner(options, agents_dir, nats_dir, public_key_file).plan()
+    return _Planner(options, ports, agents_dir, nats_dir, public_key_file).plan()
 
 
 class _Planner:
-    def __init__(self, options: StackOptions, agents_dir: Path, nats_dir: Path, public_key_file: Path) -> None:
+    def __init__(
+        self, options: StackOptions, ports: PortPlan, agents_dir: Path, nats_dir: Path, public_key_file: Path
+    ) -> None:
         self._options = options
         self._agents_dir = agents_dir
         self._nats_dir = nats_dir
         self._public_key_file = public_key_file
-        self._ports = PortPlan()
+        self._ports = ports
         self._next_health_port = HEALTH_PORT
 
     def plan(self) -> StackPlan:
@@ -141,7 +143,7 @@ class _Planner:
         return ProcessSpec(
             name=name, service=service, rank=Rank.SERVICES, command=_module(service),
             ready_url=f"{url}/ready", health_url=f"{url}/health",
-            ports=ports, env={**env, "VOXBUS_HTTP_PORT": str(port)}, preparation=preparation,
+            ports=ports, env={**env, "VOXBUS_HTTP_PORT": str(port)}, preparation=preparation, identifies=True,
         )  # fmt: skip
 
 

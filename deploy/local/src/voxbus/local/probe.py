@@ -21,16 +21,18 @@ class Probe:
         """Close its connections."""
         await self._client.aclose()
 
-    async def ok(self, url: str) -> bool:
-        """Whether `url` answers 200 within a second."""
+    async def ok(self, url: str, instance_id: str | None = None) -> bool:
+        """Whether `url` answers 200 within a second, and as the process `instance_id` if one is named."""
         try:
-            return (await self._client.get(url)).status_code == httpx.codes.OK
-        except httpx.HTTPError:
+            response = await self._client.get(url)
+            known = instance_id is None or response.json()["instance_id"] == instance_id
+        except (httpx.HTTPError, ValueError, LookupError, TypeError):
             return False
+        return known and response.status_code == httpx.codes.OK
 
-    async def wait_ok(self, url: str) -> None:
-        """Return when `url` answers 200, however long that takes."""
-        while not await self.ok(url):  # noqa: ASYNC110 - there is no event across processes
+    async def wait_ok(self, url: str, instance_id: str | None = None) -> None:
+        """Return when `ok`, however long that takes."""
+        while not await self.ok(url, instance_id):  # noqa: ASYNC110 - there is no event across processes
             await asyncio.sleep(POLL_S)
 
     async def json(self, url: str) -> dict[str, Any] | None:

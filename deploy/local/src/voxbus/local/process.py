@@ -49,6 +49,8 @@ class ProcessSpec:
     start_timeout_s: float = 60.0
     stop_grace_s: float = 8.0
     preparation: Preparation | None = None
+    identifies: bool = False
+    """It takes its id from VOXBUS_INSTANCE_ID and tells it in its ready answer."""
 
 
 class ManagedProcess:

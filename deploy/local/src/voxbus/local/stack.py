@@ -11,6 +11,7 @@ from pathlib import Path
 
 from voxbus.local.keys import KeyPair
 from voxbus.local.plan import StackOptions, StackPlan, build_plan
+from voxbus.local.ports import PortPlan
 from voxbus.local.process import Preparation
 from voxbus.local.state import ProcessInfo, StackInfo, StateDir
 from voxbus.local.supervisor import Observer, Supervised, Supervisor
@@ -96,10 +97,10 @@ async def open_stack(state: StateDir, options: StackOptions, observer: Observer)
 
     Raises StackRunningError when one already runs in `state`, and UsageError for options that cannot be met.
     """
-    with state.locked():
+    with state.locked(), PortPlan() as ports:
         keys = KeyPair(state.keys)
         keys.ensure()
-        plan = build_plan(options, nats_dir=state.nats, public_key_file=keys.public_file)
+        plan = build_plan(options, ports=ports, nats_dir=state.nats, public_key_file=keys.public_file)
         stack = Stack(state, plan, keys, options.agents_dir, observer)
         try:
             yield stack

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from voxbus.contracts.base import new_id
 from voxbus.local.errors import ProcessFailedError
 from voxbus.local.probe import Probe
 from voxbus.local.process import ManagedProcess, Preparation, ProcessSpec, describe_exit
@@ -128,9 +129,12 @@ class Supervisor:
     async def _launch(self, member: Supervised) -> None:
         """Start the process and wait until it is ready; raises ProcessFailedError when it is not."""
         spec, process = member.spec, member.process
-        await process.start(spec.command, spec.env)
+        # A new id for each life: frames meant for the one before must not reach it, and no stranger's answer counts as its own.
+        instance_id = new_id("p") if spec.identifies else None
+        env = {**spec.env, "VOXBUS_INSTANCE_ID": instance_id} if instance_id else spec.env
+        await process.start(spec.command, env)
         ended = asyncio.create_task(process.wait())
-        ready = asyncio.create_task(self._probe.wait_ok(spec.ready_url))
+        ready = asyncio.create_task(self._probe.wait_ok(spec.ready_url, instance_id))
         try:
             await asyncio.wait({ended, ready}, timeout=spec.start_timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
