@@ -139,10 +139,11 @@ def test_the_conversation_is_printed_in_order() -> None:
     lines = [line.strip() for line in shown.splitlines()]
     assert lines[0] == "0.00  caller  hello"
     assert lines[1] == "1.00  agent   hi [there]"
-    assert lines[2].startswith("turn 1 reply · turn decided 600 · first token 620")
-    assert lines[3] == "3.00  error   odd (invalid_audio)"
-    assert lines[4] == "4.00          (the agent falls silent)"
-    assert lines[5] == "5.00  ended   agent_ended"
+    assert lines[2].startswith("turn 1 reply: turn decided 600, first token 620")
+    assert lines[3].startswith("engines: stt 590 ms")
+    assert lines[4] == "3.00  error   odd (invalid_audio)"
+    assert lines[5] == "4.00          (the agent falls silent)"
+    assert lines[6] == "5.00  ended   agent_ended"
 
 
 def test_words_that_are_not_final_are_for_terminals() -> None:

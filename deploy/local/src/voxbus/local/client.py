@@ -20,23 +20,17 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from pydantic import ValidationError
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from voxbus.contracts import native
 from voxbus.contracts.audio import FRAME_MS, SAMPLE_BYTES
-from voxbus.local.errors import CallRefusedError, GatewayUnreachableError
+from voxbus.local.handshake import open_call
 from voxbus.local.playout import PlayoutClock
 from voxbus.local.voice import voice_end_s
 
 FRAME_S: Final = FRAME_MS / 1000
-_READY_TIMEOUT_S: Final = 10.0
 _ENDED_TIMEOUT_S: Final = 5.0
-_HINTS: Final = {
-    native.NativeErrorCode.UNKNOWN_AGENT: "name one of the agents in the stack's directory of agents with --agent",
-    native.NativeErrorCode.INVALID_TOKEN: "make a new one with `voxbus token`, in the state directory of this stack",
-    native.NativeErrorCode.OVERLOADED: "end other calls, or start more workers: `voxbus up --workers stt=2,llm=2,tts=2`",
-}
 
 ServerMessage = (
     native.Ready
@@ -119,18 +113,7 @@ class CallClient:
 
     async def __aenter__(self) -> Self:
         """Connect and authenticate. Raises GatewayUnreachableError or CallRefusedError."""
-        try:
-            self._socket = await connect(self._url, compression=None, proxy=None, max_size=2**20, max_queue=256)
-        except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
-            raise GatewayUnreachableError(
-                f"no voice gateway answers at {self._url} ({error})", "start a stack with `voxbus up`, or check --url"
-            ) from None
-        try:
-            await self._socket.send(self._auth.encode().decode())
-            self.ready = await self._receive_ready(self._socket)
-        except BaseException:
-            await self._socket.close()
-            raise
+        self._socket, self.ready = await open_call(self._url, self._auth)
         self._started = time.monotonic()
         self._tasks = [
             asyncio.create_task(self._send(self._socket), name="call-send"),
@@ -235,25 +218,6 @@ class CallClient:
                 await self.send_text(native.Hangup().encode().decode())
             await self.until(lambda: self.ended is not None, timeout_s=_ENDED_TIMEOUT_S)
         return self.ended
-
-    async def _receive_ready(self, socket: ClientConnection) -> native.Ready:
-        try:
-            async with asyncio.timeout(_READY_TIMEOUT_S):
-                while True:
-                    raw = await socket.recv()
-                    message = native.SERVER_MESSAGE.validate_json(raw) if isinstance(raw, str) else None
-                    if isinstance(message, native.Ready):
-                        return message
-                    if isinstance(message, native.ErrorMessage):
-                        raise CallRefusedError(message.code, message.message, _HINTS.get(message.code, ""))
-        except TimeoutError:
-            raise GatewayUnreachableError(
-                f"{self._url} took the connection and did not answer within {_READY_TIMEOUT_S:g} s", "look at its log"
-            ) from None
-        except ConnectionClosed as closed:
-            raise CallRefusedError("closed", f"it closed the connection ({closed})") from None
-        except ValidationError:
-            raise GatewayUnreachableError(f"{self._url} does not speak Voxbus' protocol", "check --url") from None
 
     async def _send(self, socket: ClientConnection) -> None:
         """Send a frame every 20 ms; after a delay the frames that are late go at once, as from a real microphone."""

@@ -74,5 +74,5 @@ class ConsoleObserver:
                 self._console.print(self._renderer.render(name, line), soft_wrap=True)
 
     def _line(self, sign: str, style: str, name: str, text: str) -> None:
-        line = Text(f"{sign} ", style).append(f"{name:<14} ", "bold").append(text, "default")
+        line = Text.assemble((f"{sign} ", style), (f"{name:<14} ", "bold"), text)
         self._console.print(line, soft_wrap=True)

@@ -80,7 +80,7 @@ def replies(turns: list[native.Turn]) -> list[native.Turn]:
 
 def _title(turn: native.Turn) -> Text:
     what = f"“{turn.caller_text}”" if turn.caller_text else f"({turn.kind.value})"
-    title = Text(f"turn {turn.turn} ", "bold").append(what, "default")
+    title = Text.assemble((f"turn {turn.turn} ", "bold"), what)
     return title.append(" interrupted", "yellow") if turn.interrupted else title
 
 

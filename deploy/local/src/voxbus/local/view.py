@@ -13,6 +13,7 @@ from voxbus.contracts import native
 from voxbus.local.client import ServerMessage
 from voxbus.local.report import shares, steps
 
+_INDENT = 17
 _STYLES = {"caller": "cyan", "agent": "green"}
 
 
@@ -68,12 +69,13 @@ def _words(at_s: float, message: native.TranscriptMessage) -> Text:
 
 
 def _line(at_s: float, who: str, text: str, style: str) -> Text:
-    return Text(f"{at_s:7.2f}  ", "dim").append(f"{who:<7} ", f"bold {style}".strip()).append(text, style)
+    return Text.assemble((f"{at_s:7.2f}  ", "dim"), (f"{who:<7} ", f"bold {style}"), (text, style))
 
 
 def _turn(turn: native.Turn) -> Text:
     parts = [f"{step.label} {step.end_ms:.0f}" for step in steps(turn.timings)]
-    timings = f" · {' · '.join(parts)} ms" if parts else ""
-    cut = " · interrupted" if turn.interrupted else ""
-    share = f" · {shares(turn.timings)}" if shares(turn.timings) else ""
-    return Text(f"{'':9}{'':8}turn {turn.turn} {turn.kind.value}{cut}{timings}{share}", "dim")
+    timings = f": {', '.join(parts)} ms" if parts else ""
+    lines = [f"turn {turn.turn} {turn.kind.value}{' interrupted' if turn.interrupted else ''}{timings}"]
+    if shares(turn.timings):
+        lines.append(shares(turn.timings))
+    return Text("\n".join(f"{'':{_INDENT}}{line}" for line in lines), "dim")

@@ -59,12 +59,12 @@ def state_dir(path: Path) -> StateDir:
 
 def print_error(error: CommandError) -> None:
     """What went wrong, the end of the log where there is one, and what to do."""
-    err.print(Text("error: ", "bold red").append(str(error), "default"))
+    err.print(Text.assemble(("error: ", "bold red"), str(error)))
     if isinstance(error, ProcessFailedError):
         for line in error.tail:
             err.print(Text(f"  | {line}", "dim"))
     if error.hint:
-        err.print(Text("hint:  ", "bold").append(error.hint, "default"))
+        err.print(Text.assemble(("hint:  ", "bold"), error.hint))
 
 
 def reports_errors(command: Callable[P, ExitCode | None]) -> Callable[P, None]:
