@@ -157,6 +157,7 @@ async def test_clear_ends_marks(gateway: Gateway) -> None:
         await receive(client, "mark")
         await receive(client, "clear")
         assert await receive_audio(client) == b"\2\0" * 320
+        assert gateway.call.events == ["mark before"]
         await client.send('{"type":"mark","name":"before"}')
         await (await client.ping())
         assert gateway.call.events == ["mark before"]
