@@ -297,6 +297,7 @@ async def test_a_silent_caller_is_asked_once_and_then_let_go(stand: Stand) -> No
         await asyncio.sleep(0.02)
     assert [turn.agent_text for turn in line.turns] == ["Hello?", "Bye."]
     assert line.ended.reason is EndReason.CALLER_SILENT
+    await until(lambda: stand.events.of(CallEnded))
     assert stand.events.of(CallEnded)[0].party is Party.CALLER
 
 
@@ -367,6 +368,7 @@ async def test_a_model_that_fails_is_apologised_for(stand: Stand) -> None:
     assert line.ended is not None
     assert line.ended.reason is EndReason.PROVIDER_FAILED
     assert line.turns[-1].agent_text == "Sorry, please call again."
+    await until(lambda: stand.events.of(CallEnded))
     assert stand.events.of(CallEnded)[0].party is Party.PROVIDER
 
 
