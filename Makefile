@@ -6,7 +6,7 @@
 export UV_PYTHON_DOWNLOADS := never
 
 BIN := .venv/bin
-CODE := libs services deploy tests
+CODE := libs services deploy tests conftest.py
 TYPED := $(wildcard libs/*/src services/*/src deploy/local/src)
 
 .PHONY: help

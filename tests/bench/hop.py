@@ -28,11 +28,11 @@ from rich.table import Table
 from websockets.asyncio.client import ClientConnection, connect
 
 ROOT = Path(__file__).parents[2]
-sys.path += [str(ROOT), str(ROOT / "tests" / "support")]
+sys.path.append(str(ROOT / "tests" / "support"))
 
-from conftest import NatsServer, free_port  # noqa: E402
 from fake_stages import FakeEar, FakeEarHandler, FakeMind, FakeMouth  # noqa: E402
 from process_cost import cpu_seconds, memory_mib, spread  # noqa: E402
+from servers import NatsServer, free_port  # noqa: E402
 
 from voxbus.contracts.audio import FRAME_BYTES, FRAME_MS  # noqa: E402
 from voxbus.contracts.base import new_id  # noqa: E402

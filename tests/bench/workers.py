@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))
+sys.path.append(str(ROOT / "tests" / "support"))
 
-from conftest import NatsServer  # noqa: E402
 from process_cost import cpu_seconds, memory_mib, spread  # noqa: E402
+from servers import NatsServer  # noqa: E402
 
 from voxbus.contracts.audio import FRAME_BYTES, FRAME_MS, FRAME_US, SAMPLE_RATE  # noqa: E402
 from voxbus.contracts.base import new_id  # noqa: E402

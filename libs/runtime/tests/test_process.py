@@ -17,7 +17,7 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import NatsServer, free_port
+from servers import NatsServer, free_port
 
 from voxbus.contracts.stage import ProcessStatus
 from voxbus.contracts.subjects import STATUS
