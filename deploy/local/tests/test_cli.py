@@ -152,3 +152,11 @@ async def test_a_refused_call_is_exit_code_4(voice: str) -> None:
     assert code == 4
     assert "there is no agent tester" in err
     assert "hint:" in err
+
+
+def test_a_microphone_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the optional package --mic says how to install it."""
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    code, _out, err = run("call", "--mic", "--url", "ws://127.0.0.1:9", "--token", "t", "--state-dir", str(tmp_path))
+    assert code == 1
+    assert "--extra mic" in err

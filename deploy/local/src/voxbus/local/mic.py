@@ -72,7 +72,9 @@ def _open_streams(sample_rate: int, on_input: Any, on_output: Any) -> tuple[Any,
     try:
         import sounddevice  # noqa: PLC0415 - an optional extra
     except ImportError:
-        raise CommandError("--mic needs the package sounddevice", "install it with `uv sync --extra mic`") from None
+        raise CommandError(
+            "--mic needs the package sounddevice", "install it with `uv sync --inexact --package voxbus --extra mic`"
+        ) from None
     except OSError as error:
         raise CommandError(
             f"--mic needs PortAudio ({error})", "install it, for example with `apt-get install libportaudio2`"

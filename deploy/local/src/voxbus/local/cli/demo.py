@@ -48,7 +48,7 @@ async def _run_demo(state: StateDir, stopping: Stopping, *, logs: bool) -> ExitC
         target = find_target(state, DEFAULT_AGENT, url=stack.voice_url)
         result = await place_call(target, lines, console=out, save=recording_path(state), until_stopped=stopping.race)
         _summary(result, stack)
-        return exit_code(result)
+        return _verdict(result)
 
 
 @asynccontextmanager
@@ -64,6 +64,16 @@ async def _stack(state: StateDir, stopping: Stopping, *, logs: bool) -> AsyncIte
         return
     async with started_stack(state, StackOptions(), stopping, logs=logs) as started:
         yield started.info()
+
+
+def _verdict(result: CallResult) -> ExitCode:
+    """Whether a conversation took place: every recording answered, each in a turn of its own."""
+    code = exit_code(result)
+    turns = len(replies(list(result.turns)))
+    if code is ExitCode.OK and turns < result.lines:
+        err.print(f"[bold red]error:[/] {turns} turns for {result.lines} recordings", soft_wrap=True)
+        return ExitCode.FAILED
+    return code
 
 
 def _summary(result: CallResult, stack: StackInfo) -> None:
