@@ -11,7 +11,7 @@ TYPED := $(wildcard libs/*/src services/*/src deploy/local/src)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: install ## Start everything, hold a real call with human speech, show what was said and how long it took
@@ -41,9 +41,13 @@ format: install-dev ## Format the code and fix what can be fixed
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
+.PHONY: contracts
+contracts: install-dev ## Write the message schemas and docs/asyncapi.yaml anew after a change of the contracts
+	$(BIN)/python tests/contract/contract_files.py
+
 .PHONY: bench
 bench: install-dev ## Run the benchmarks, one after the other
-	@set -e; for script in tests/bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in tests/bench/hop.py tests/bench/workers.py tests/bench/websocket.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 .PHONY: clean
 clean: ## Remove the environment, caches and the local state (keys, data, logs, recordings)

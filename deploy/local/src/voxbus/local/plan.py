@@ -14,6 +14,8 @@ from voxbus.local.errors import UsageError
 from voxbus.local.nats_server import nats_binary, write_config
 from voxbus.local.ports import HOST, PortPlan
 from voxbus.local.process import Preparation, ProcessSpec
+from voxbus.stt_worker.models import find_damage, moonshine_directory
+from voxbus.stt_worker.settings import Settings as SttSettings
 
 NATS_PORT: Final = 4222
 NATS_MONITOR_PORT: Final = 8222
@@ -151,5 +153,8 @@ def _module(service: str, part: str = "") -> tuple[str, ...]:
     return (sys.executable, "-m", f"voxbus.{service.replace('-', '_')}{part}")
 
 
-def _speech_weights(env: Mapping[str, str]) -> Preparation:
+def _speech_weights(env: Mapping[str, str]) -> Preparation | None:
+    """What must be done once before a speech-to-text worker can start; None when the weights are there."""
+    if find_damage(moonshine_directory(SttSettings().model_cache)) is None:
+        return None
     return Preparation("stt-prepare", "preparing the speech weights", _module("stt-worker", ".prepare"), env)

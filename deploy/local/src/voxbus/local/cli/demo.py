@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from voxbus.local.cli.call import DEFAULT_AGENT, exit_code, find_target, recording_path
+from voxbus.local.cli.call import exit_code, find_target, recording_path
 from voxbus.local.cli.common import StateDirOption, Stopping, err, out, reports_errors, run, state_dir
 from voxbus.local.cli.up import started_stack
 from voxbus.local.errors import CommandError, ExitCode
@@ -19,33 +20,53 @@ from voxbus.local.report import replies, scale_of, waterfall
 from voxbus.local.state import DEFAULT_STATE_DIR, StackInfo, StateDir
 from voxbus.local.tables import stack_table
 
-SAMPLES = Path(__file__).parent.parent / "samples" / "booking"
+
+@dataclass(frozen=True)
+class Scene:
+    """A caller's recordings, and the agent they are for."""
+
+    agent_id: str
+    recordings: str
+
+    def files(self) -> list[Path]:
+        """What the caller says, in order."""
+        return sorted((Path(__file__).parent.parent / "samples" / self.recordings).glob("*.wav"))
+
+
+SHORT: Final = Scene("front-desk", "demo")
+LONG: Final = Scene("receptionist", "booking")
 
 
 @reports_errors
 def demo(
     path: StateDirOption = DEFAULT_STATE_DIR,
+    long: Annotated[
+        bool,
+        typer.Option(
+            "--long", help="A longer call, over a minute: a question in between, a phone number, a correction."
+        ),
+    ] = False,
     logs: Annotated[bool, typer.Option("--logs", help="Show the logs of all processes as well.")] = False,
 ) -> ExitCode:
     """Book an appointment with recorded human speech: start everything, call, show what was said and how long it took, stop.
 
     Uses the stack that runs in the state directory, if there is one, and leaves that running.
     """
-    return run(_demo(state_dir(path), logs=logs))
+    return run(_demo(state_dir(path), LONG if long else SHORT, logs=logs))
 
 
-async def _demo(state: StateDir, *, logs: bool) -> ExitCode:
+async def _demo(state: StateDir, scene: Scene, *, logs: bool) -> ExitCode:
     stopping = Stopping()
-    code = await stopping.race(_run_demo(state, stopping, logs=logs))
+    code = await stopping.race(_run_demo(state, scene, stopping, logs=logs))
     return ExitCode.INTERRUPTED if code is None else code
 
 
-async def _run_demo(state: StateDir, stopping: Stopping, *, logs: bool) -> ExitCode:
-    lines = load_lines(sorted(SAMPLES.glob("*.wav")), {}, 16_000)
+async def _run_demo(state: StateDir, scene: Scene, stopping: Stopping, *, logs: bool) -> ExitCode:
+    lines = load_lines(scene.files(), {}, 16_000)
     async with _stack(state, stopping, logs=logs) as stack:
         out.print(stack_table(stack))
-        out.print(f"\n[bold]Calling[/] agent {DEFAULT_AGENT} at {stack.voice_url}, {len(lines)} recordings to say\n")
-        target = find_target(state, DEFAULT_AGENT, url=stack.voice_url)
+        out.print(f"\n[bold]Calling[/] agent {scene.agent_id} at {stack.voice_url}, {len(lines)} recordings to say\n")
+        target = find_target(state, scene.agent_id, url=stack.voice_url)
         result = await place_call(target, lines, console=out, save=recording_path(state), until_stopped=stopping.race)
         _summary(result, stack)
         return _verdict(result)
@@ -103,6 +124,7 @@ def _summary(result: CallResult, stack: StackInfo) -> None:
         if info.service != "nats":
             _row(info.name, f"{info.health_url}   {info.health_url.removesuffix('/health')}/metrics")
     out.print("\n[bold]What next[/]")
+    _row("voxbus demo", "--long   a longer call: a question in between, a phone number, a correction")
     _row("voxbus up", "start the stack and keep it, then in another terminal:")
     _row("voxbus status", "how every process is, and how many streams it has")
     _row("voxbus call", "FILE.wav…  say your own recordings, --barge-in 2:800 interrupts, --mic talks live")
