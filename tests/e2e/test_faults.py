@@ -19,7 +19,9 @@ async def told(socket: ClientConnection) -> tuple[list[dict[str, Any]], int | No
     messages: list[dict[str, Any]] = []
     try:
         async with asyncio.timeout(15):
-            messages.extend([json.loads(raw) async for raw in socket if isinstance(raw, str)])
+            async for raw in socket:
+                if isinstance(raw, str):
+                    messages.append(json.loads(raw))  # noqa: PERF401  # what came before the close must be kept
     except ConnectionClosed:
         pass  # without a closing handshake
     return messages, socket.close_code

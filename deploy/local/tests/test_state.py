@@ -123,8 +123,9 @@ def test_what_are_no_workers(text: str) -> None:
     assert "--workers stt=2" in error.value.hint
 
 
-def test_the_plan_names_processes_and_gives_each_its_ports(tmp_path: Path) -> None:
+def test_the_plan_names_processes_and_gives_each_its_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several workers of a stage are numbered; every process has a health port of its own and the same bus."""
+    monkeypatch.setenv("VOXBUS_MODEL_CACHE", str(tmp_path / "no weights here"))
     options = StackOptions(workers={Stage.STT: 2, Stage.LLM: 0}, agents_dir=tmp_path)
     with PortPlan() as ports_of_plan:
         plan = build_plan(options, ports=ports_of_plan, nats_dir=tmp_path, public_key_file=tmp_path / "key.pem")
