@@ -322,6 +322,22 @@ async def test_the_agent_can_end_the_call_after_its_last_words(stand: Stand) -> 
     assert line.turns[0].agent_text == "Goodbye then."
 
 
+async def test_a_mind_that_dies_after_a_tool_call_does_not_call_it_again(stand: Stand) -> None:
+    """The next language worker is told what was said and done in this turn, so nothing is booked twice."""
+    _, line = await stand.call()
+    trouble = StageFailure(ErrorCode.INTERNAL, "gone", retryable=True)
+    stand.mind.replies.append([ToolKind.RECORD, "Noted.", trouble])
+    stand.mind.replies.append(["Noted.", "Goodbye."])
+    await stand.heard.says("Tuesday")
+    await until(lambda: line.turns)
+    again = stand.mind.requests[1]
+    assert again.spoken == ("Noted.",)
+    assert [message.role for message in again.turn] == [Role.ASSISTANT, Role.TOOL]
+    assert again.turn[0].tool_calls[0].arguments == {"day": "Tuesday"}
+    assert line.turns[0].agent_text == "Noted. Goodbye."
+    assert len(stand.events.of(TurnCompleted)[0].tool_calls) == 1
+
+
 async def test_what_tools_record_is_in_the_report(stand: Stand) -> None:
     """Arguments of record tools become variables of the call."""
     call, line = await stand.call()

@@ -28,6 +28,8 @@ class EchoHandler(StreamHandler):
         sentence = TtsSentence.model_validate_json(body)
         if sentence.text == "crash":
             raise RuntimeError("as asked")
+        if sentence.text == "provider trouble":
+            raise StageFailure(ErrorCode.PROVIDER_FAILED, "as asked", retryable=True)
         if sentence.text == "refuse":
             raise StageFailure(ErrorCode.PROVIDER_REJECTED, "as asked", retryable=False)
         self.messages.append(sentence.text)
@@ -53,11 +55,16 @@ class EchoService(StageService[TtsOpen]):
         self.acknowledge = acknowledge
         self.handlers: list[EchoHandler] = []
         self.refusal: StageFailure | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.requests: list[TtsOpen] = []
 
     def providers(self) -> tuple[str, ...]:
         return ("echo",)
 
     async def open(self, request: TtsOpen, stream: WorkerStream) -> EchoHandler:
+        self.requests.append(request)
+        await self.gate.wait()
         if self.refusal:
             raise self.refusal
         handler = EchoHandler(self, stream)
@@ -117,5 +124,5 @@ def open_request() -> TtsOpen:
         attempt=1,
         owner_id="owner",
         agent_id="agent",
-        providers=(ProviderChoice(name="echo"),),
+        providers=(ProviderChoice(name="echo"), ProviderChoice(name="second")),
     )

@@ -273,6 +273,34 @@ async def test_a_failure_for_good_is_not_taken_over(stand: Stand) -> None:
     assert not listener.takeovers
 
 
+async def test_after_a_providers_failure_the_next_one_goes_first(stand: Stand) -> None:
+    """A stream that failed by its provider is opened again with the next of the agent's list in front."""
+    worker = await stand.worker()
+    listener, stream = await opened(stand)
+    await stream.send(say("provider trouble"))
+    await listener.until(lambda: len(listener.takeovers) >= 2)
+    orders = [[choice.name for choice in request.providers] for request in worker.service.requests[:3]]
+    assert orders == [["echo", "second"], ["second", "echo"], ["echo", "second"]]
+
+
+async def test_an_open_that_was_overtaken_frees_its_handler(stand: Stand) -> None:
+    """When a newer attempt comes while the older one is being opened, the older handler is cancelled."""
+    worker = await stand.worker()
+    service = worker.service
+    service.gate.clear()
+    request = fakes.open_request()
+    newer = request.model_copy(update={"attempt": 2})
+    requests = [
+        asyncio.create_task(stand.client.live.request(OPEN(stage="tts"), one.encode(), 5.0)) for one in (request, newer)
+    ]
+    await until(lambda: len(service.requests) == 2)
+    service.gate.set()
+    await asyncio.gather(*requests)
+    await until(lambda: service.handlers[0].cancelled)
+    assert not service.handlers[1].cancelled
+    assert worker.active == 1
+
+
 async def test_cancel_stops_the_handler_and_silences_the_stream(stand: Stand) -> None:
     """After a cancel the worker's handler is told, its room is free, and nothing more is delivered."""
     worker = await stand.worker()

@@ -66,6 +66,8 @@ class LlmOpen(StreamOpen):
     tools: tuple[Tool, ...] = ()
     spoken: tuple[str, ...] = ()
     """After a takeover: sentences of this turn that were already delivered; go on after them, with index len(spoken)."""
+    turn: tuple[ChatMessage, ...] = ()
+    """After a takeover: tool calls of this turn that were already made, with their results; they are not made again."""
 
 
 class LlmFirstToken(Message):

@@ -180,7 +180,7 @@ class Call(CallEnd, EarListener):
             self._after_turn(result)
 
     def _after_turn(self, result: TurnResult) -> None:
-        if any(called.kind is ToolKind.END_CALL for called in result.tool_calls):
+        if any(called.ok and called.kind is ToolKind.END_CALL for called in result.tool_calls):
             self.end(EndReason.AGENT_ENDED)
         elif self._waiting:
             waiting, self._waiting = self._waiting, []

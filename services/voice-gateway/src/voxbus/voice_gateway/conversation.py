@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from voxbus.contracts.llm import ChatMessage, LlmToolCalled, Role
+
+
+def tool_messages(tool_calls: Iterable[LlmToolCalled]) -> tuple[ChatMessage, ...]:
+    """Each call and its result, as messages."""
+    messages: list[ChatMessage] = []
+    for called in tool_calls:
+        messages.append(ChatMessage(role=Role.ASSISTANT, tool_calls=(called.call,)))
+        messages.append(ChatMessage(role=Role.TOOL, text=called.result, tool_call_id=called.call.id))
+    return tuple(messages)
 
 
 class Conversation:
@@ -26,9 +37,7 @@ class Conversation:
 
     def agent_said(self, heard: str, *, interrupted: bool, tool_calls: tuple[LlmToolCalled, ...] = ()) -> None:
         """The agent's turn: what was heard of it, and the tools it called, which have had their effect in any case."""
-        for called in tool_calls:
-            self._messages.append(ChatMessage(role=Role.ASSISTANT, tool_calls=(called.call,)))
-            self._messages.append(ChatMessage(role=Role.TOOL, text=called.result, tool_call_id=called.call.id))
+        self._messages += tool_messages(tool_calls)
         if heard:
             self._messages.append(ChatMessage(role=Role.ASSISTANT, text=heard, interrupted=interrupted))
 

@@ -14,6 +14,7 @@ from voxbus.contracts.llm import (
 )
 from voxbus.contracts.stage import StageError
 from voxbus.runtime.streams import StreamListener, Takeover
+from voxbus.voice_gateway.conversation import tool_messages
 from voxbus.voice_gateway.timings import TurnClock
 
 
@@ -59,8 +60,8 @@ class Thought(StreamListener):
             self.result = event
 
     def reopen(self) -> LlmOpen:
-        """The turn again, told what has already been said."""
-        return self._request.model_copy(update={"spoken": tuple(self._said)})
+        """The turn again, told what has already been said and done."""
+        return self._request.model_copy(update={"spoken": tuple(self._said), "turn": tool_messages(self.tool_calls)})
 
     def on_takeover(self, takeover: Takeover) -> None:
         """Told to the call."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from voxbus.contracts.base import Message
 from voxbus.contracts.frame import Frame, Kind, encode_frame
-from voxbus.contracts.stage import ErrorCode, Stage, StageError, StreamOpen, StreamReply
+from voxbus.contracts.stage import ErrorCode, ProviderChoice, Stage, StageError, StreamOpen, StreamReply
 from voxbus.contracts.subjects import INPUT, OPEN
 from voxbus.runtime import metrics
 from voxbus.runtime.bus import BusUnavailableError, NoWorkerError
@@ -60,6 +60,8 @@ class Takeover:
 
 _Input = tuple[int, Kind, int, bytes]  # seq in the current attempt, kind, timestamp_us, body
 _NOT_SENT = -1
+_PROVIDER_TROUBLE = {ErrorCode.PROVIDER_FAILED.value, ErrorCode.TIMEOUT.value}
+"""Reasons for a takeover after which the next provider of the list goes first."""
 
 
 class _State(Enum):
@@ -86,6 +88,7 @@ class OwnedStream:
         self._outputs = Sequence()
         self._unacked: deque[_Input] = deque(maxlen=self._settings.replay_frames)
         self._seq = 0
+        self._passed_over = 0
         self._trouble: str | None = None  # a reason for a takeover that came before the open was answered
         self._failures = 0
         self._opened_at = self._last_received = self._last_sent = time.monotonic()
@@ -239,6 +242,7 @@ class OwnedStream:
                 "attempt": self.attempt,
                 "owner_id": self._client.owner_id,
                 "heartbeat_ms": int(self._settings.heartbeat_s * 1000),
+                "providers": self._providers(),
             }
         )
         self._outputs = Sequence()
@@ -263,6 +267,12 @@ class OwnedStream:
         metrics.OPEN_SECONDS.labels(stage).observe(time.monotonic() - started)
         await self._opened(reply.opened.worker_id, reply.opened.provider)
         return None
+
+    def _providers(self) -> tuple[ProviderChoice, ...]:
+        """The agent's list, beginning behind what has failed in this stream."""
+        listed = self._request.providers
+        first = self._passed_over % len(listed)
+        return (*listed[first:], *listed[:first])
 
     async def _opened(self, worker_id: str, provider: str) -> None:
         self.worker_id, self.provider = worker_id, provider
@@ -310,6 +320,8 @@ class OwnedStream:
         await self._publish(Kind.CANCEL, self._elapsed_us(), b"", self._seq)
         self.attempt += 1
         self._request = self._listener.reopen()
+        if reason in _PROVIDER_TROUBLE:
+            self._passed_over += 1
         try:
             await self._find_worker(self._settings.open_deadline_s)
         except StageFailure as failure:

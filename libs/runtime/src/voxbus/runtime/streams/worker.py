@@ -136,6 +136,8 @@ class StageWorker(Generic[OpenT]):
             except BaseException:
                 stream.end("refused")
                 raise
+            if self._streams.get(stream.stream_id, stream) is not stream:
+                await self._cancel_handler(stream)  # a newer attempt came while this one was being opened
             reply = StreamReply(opened=StreamOpened(worker_id=self.worker_id, provider=stream.provider))
             await msg.respond(reply.encode())
             metrics.STREAM_OPENS.labels(self._stage, "ok").inc()
