@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
-
-from jsonschema import Draft202012Validator, SchemaError, ValidationError
+from typing import Any, Final
 
 from voxbus.contracts.llm import LlmToolCalled, Tool, ToolCall, ToolKind
 from voxbus.contracts.stage import ErrorCode
 from voxbus.llm_worker.providers.base import ToolCallRequested, arguments_schema
+from voxbus.llm_worker.schemas import ArgumentsSchema
 from voxbus.runtime.streams import StageFailure
 
 OK = "ok"
+_MAX_DEPTH: Final = 32
+"""Of arguments. Messages that are nested much deeper cannot be read on the other side."""
+_TOO_DEEP: Final = "the arguments are nested too deeply"
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     tool: Tool
-    validator: Draft202012Validator
+    schema: ArgumentsSchema
 
 
 class Toolbox:
     """The tools of an agent. Raises StageFailure(BAD_REQUEST) when a tool's parameters are no JSON schema."""
 
     def __init__(self, tools: tuple[Tool, ...]) -> None:
-        self._entries = {tool.name: _Entry(tool, _validator(tool)) for tool in tools}
+        self._entries = {tool.name: _Entry(tool, _schema(tool)) for tool in tools}
 
     def call(self, request: ToolCallRequested) -> LlmToolCalled:
         """The call and its result. A call that is wrong gets a result that tells the model why."""
@@ -35,7 +37,7 @@ class Toolbox:
         if entry is None:
             problem = f"there is no tool {request.name!r}; there are: {', '.join(self._entries) or 'none'}"
         elif not problem:
-            problem = _problem(entry.validator, arguments)
+            problem = entry.schema.problem(arguments)
         return LlmToolCalled(
             call=ToolCall(id=request.id, name=request.name, arguments=arguments),
             kind=entry.tool.kind if entry else ToolKind.RECORD,
@@ -44,14 +46,12 @@ class Toolbox:
         )
 
 
-def _validator(tool: Tool) -> Draft202012Validator:
-    schema = arguments_schema(tool)
+def _schema(tool: Tool) -> ArgumentsSchema:
     try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        message = f"tool {tool.name}: its parameters are no JSON schema: {error.message}"
+        return ArgumentsSchema(arguments_schema(tool))
+    except ValueError as error:
+        message = f"tool {tool.name}: its parameters are no JSON schema: {error}"
         raise StageFailure(ErrorCode.BAD_REQUEST, message, retryable=False) from None
-    return Draft202012Validator(schema)
 
 
 def _arguments(text: str) -> tuple[dict[str, Any], str]:
@@ -60,11 +60,16 @@ def _arguments(text: str) -> tuple[dict[str, Any], str]:
         arguments = json.loads(text) if text.strip() else {}
     except ValueError:
         return {}, "the arguments are not valid JSON"
+    except RecursionError:
+        return {}, _TOO_DEEP
+    if _is_deep(arguments, _MAX_DEPTH):
+        return {}, _TOO_DEEP
     return (arguments, "") if isinstance(arguments, dict) else ({}, "the arguments must be a JSON object")
 
 
-def _problem(validator: Draft202012Validator, arguments: dict[str, Any]) -> str:
-    error: ValidationError | None = next(iter(validator.iter_errors(arguments)), None)
-    if error is None:
-        return ""
-    return f"{error.json_path}: {error.message}"
+def _is_deep(part: Any, levels: int) -> bool:
+    if not isinstance(part, dict | list):
+        return False
+    return levels == 0 or any(
+        _is_deep(item, levels - 1) for item in (part.values() if isinstance(part, dict) else part)
+    )

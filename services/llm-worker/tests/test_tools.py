@@ -1,0 +1,116 @@
+"""Schemas and arguments that are out to hang, fetch or break."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+from voxbus.contracts.llm import LlmToolCalled, Tool
+from voxbus.contracts.stage import ErrorCode
+from voxbus.llm_worker.providers.base import ToolCallRequested
+from voxbus.llm_worker.tools import Toolbox
+from voxbus.runtime.streams import StageFailure
+
+pytestmark = pytest.mark.unit
+
+
+def call(parameters: dict[str, JsonValue], arguments: Any) -> LlmToolCalled:
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return Toolbox((Tool(name="book", parameters=parameters),)).call(ToolCallRequested("c1", "book", text))
+
+
+def refusal(parameters: dict[str, JsonValue]) -> StageFailure:
+    with pytest.raises(StageFailure, match="tool book") as failure:
+        Toolbox((Tool(name="book", parameters=parameters),))
+    assert failure.value.code is ErrorCode.BAD_REQUEST
+    return failure.value
+
+
+def properties(**schemas: JsonValue) -> dict[str, JsonValue]:
+    return {"type": "object", "properties": schemas}
+
+
+def test_nothing_is_fetched_or_read_for_a_schema(tmp_path: Path) -> None:
+    """A reference to an address or a file is refused when the stream opens, though the file is there."""
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "object"}')
+    for target in (file.as_uri(), "http://127.0.0.1:1/schema.json", "other.json"):
+        assert "leads nowhere" in refusal({"$ref": target}).message
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        properties(a={"type": "string", "pattern": r"^(\w+\s?)*!$"}),
+        {"type": "object", "patternProperties": {r"^(\w+\s?)*!$": {}}, "additionalProperties": False},
+        {"$schema": "http://json-schema.org/draft-07/schema#", **properties(a={"$ref": "#/$defs/a"}),
+         "$defs": {"a": {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": r"^(\w+\s?)*!$"}}},
+    ],
+)  # fmt: skip
+def test_a_pattern_that_explodes_finds_nothing_in_a_moment(schema: dict[str, JsonValue]) -> None:
+    """Patterns have 20 ms for a whole check, in whatever dialect the schema says it is."""
+    long = "a lot of words that are said by a caller in one long breath"
+    began = time.thread_time()
+    assert not call(schema, {"a": long, long: 1}).ok
+    assert time.thread_time() - began < 0.5
+
+
+def test_patterns_are_checked() -> None:
+    """A pattern that fits is no problem, one that does not is; other properties are told from those of a pattern."""
+    assert call(properties(a={"pattern": r"^\d+$"}), {"a": "12"}).ok
+    assert "does not match" in call(properties(a={"pattern": r"^\d+$"}), {"a": "x"}).result
+    closed: dict[str, JsonValue] = {
+        **properties(a={}), "patternProperties": {"^x_": {"type": "integer"}}, "additionalProperties": False,
+    }  # fmt: skip
+    assert call(closed, {"a": 1, "x_b": 2}).ok
+    assert "'y' was unexpected" in call(closed, {"y": 2}).result
+    assert "not of type 'integer'" in call(closed, {"x_b": "2"}).result
+    others: dict[str, JsonValue] = {**properties(a={}), "additionalProperties": {"type": "integer"}}
+    assert call(others, {"a": "x", "b": 1}).ok
+    assert not call(others, {"b": "x"}).ok
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        (properties(a={"$ref": "#/$defs/x"}), "leads nowhere"),
+        (properties(a={"pattern": "(("}), "is not a 'regex'"),
+        ({**properties(a={"$ref": "#/$defs/x"}), "$defs": {"x": {"type": "nonsense"}}}, "nonsense"),
+        ({"patternProperties": {"a": {}}, "unevaluatedProperties": False}, "together"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused(schema: dict[str, JsonValue], why: str) -> None:
+    """References that lead nowhere and patterns that do not compile are found when the stream opens."""
+    assert why in refusal(schema).message
+
+
+def test_a_local_reference_is_followed() -> None:
+    """Definitions of the schema itself work."""
+    schema: dict[str, JsonValue] = {**properties(a={"$ref": "#/$defs/x"}), "$defs": {"x": {"type": "string"}}}
+    assert call(schema, {"a": "x"}).ok
+    assert "not of type 'string'" in call(schema, {"a": 1}).result
+
+
+def test_an_endless_reference_is_a_wrong_call() -> None:
+    """A schema that is itself, and definitions that double each other, end in a result that the model can read."""
+    assert "too deeply" in call({"$ref": "#"}, {}).result
+    doubling: dict[str, JsonValue] = {
+        f"d{level}": {"allOf": [{"$ref": f"#/$defs/d{level + 1}"}, {"$ref": f"#/$defs/d{level + 1}"}]}
+        for level in range(30)
+    }
+    began = time.thread_time()
+    assert "too deeply" in call({"$ref": "#/$defs/d0", "$defs": {**doubling, "d30": {}}}, {}).result
+    assert time.thread_time() - began < 2
+
+
+def test_arguments_may_be_nested_too_deeply() -> None:
+    """A model that opens brackets for ever does not end the turn."""
+    assert "too deeply" in call({}, '{"a": ' * 100_000).result
+    assert "too deeply" in call({}, '{"a": ' * 900 + "1" + "}" * 900).result
+    assert "too deeply" in call({}, '{"a": ' + "[" * 40 + "]" * 40 + "}").result
+    assert call({}, {"a": [[[{"b": [1]}]]]}).ok
