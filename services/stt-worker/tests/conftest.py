@@ -48,6 +48,7 @@ class Call:
     def __init__(self, service: SttService, request: SttOpen) -> None:
         self.messages: list[Any] = []
         self.acks: list[int] = []
+        self.ack_with_final: list[int] = []
         self.error: StageError | None = None
         self.ended = asyncio.Event()
         self.stream = WorkerStream("stt", request, self._publish, lambda _, __: self.ended.set())
@@ -65,7 +66,10 @@ class Call:
         frame = decode_frame(data)
         self.acks.append(frame.ack)
         if frame.kind is Kind.MESSAGE:
-            self.messages.append(STT_EVENT.validate_json(frame.body))
+            message = STT_EVENT.validate_json(frame.body)
+            self.messages.append(message)
+            if isinstance(message, Transcript) and message.final:
+                self.ack_with_final.append(frame.ack)
         elif frame.kind is Kind.ERROR:
             self.error = StageError.model_validate_json(frame.body)
         async with self._changed:

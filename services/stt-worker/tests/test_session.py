@@ -178,6 +178,27 @@ async def test_a_takeover_in_mid_turn_loses_no_word(place_call: PlaceCall, two_t
     assert abs(second.turns[0].start_ms - started_ms) <= 64
 
 
+async def test_a_takeover_right_after_final_words_repeats_none(
+    place_call: PlaceCall, clip: Clip, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a worker dies having sent final words of a long turn and nothing after, every word is in the turn once."""
+    monkeypatch.setattr("voxbus.stt_worker.smart_turn.SmartTurn.probability", lambda *_: 0.1)
+    said = [clip(name) for name in ("all-circuits-busy-now", "vm-whichbox", "agent-newlocation", "vm-whichbox")]
+    audio = np.concatenate([quiet(700), *(part for one in said for part in (one, quiet(300))), quiet(2000)])
+    first = await place_call(call_id="first")
+    await first.send(audio[: 12_000 * 16])
+    await first.until(lambda: bool(first.finals))
+    assert first.stream.handler is not None
+    await first.stream.handler.on_cancel()
+    acknowledged_ms = first.ack_with_final[0] * 20
+    second = await place_call(
+        call_id="second", attempt=2, turn_text=first.finals[0].text, turn_start_ms=first.of(SpeechStarted)[0].at_ms
+    )
+    await second.send(audio[acknowledged_ms * 16 :], start_ms=acknowledged_ms)
+    await second.close()
+    assert [plain(turn.text) for turn in second.turns] == [f"{BUSY} {MAILBOX} {EXTENSION} {MAILBOX}"]
+
+
 async def test_words_from_before_a_takeover_begin_the_turn(place_call: PlaceCall, clip: Clip, quiet: Quiet) -> None:
     """With final words known already, the turn's text begins with them and its start is the old one."""
     call = await place_call(turn_text="Hello there.", turn_start_ms=2000)

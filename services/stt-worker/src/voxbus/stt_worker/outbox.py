@@ -25,9 +25,9 @@ class Outbox:
         self._steps: deque[Step] = deque()
         self._sending = False
 
-    def emit(self, message: Message) -> None:
-        """Send a message."""
-        self.then(partial(self._stream.emit, message))
+    def emit(self, message: Message, ack: int | None = None) -> None:
+        """Send a message; `ack`, in the same frame, acknowledges that many input frames, so both arrive or neither."""
+        self.then(partial(self._emit, message, ack))
 
     def ack(self, count: int) -> None:
         """Acknowledge the first `count` input frames, not before what was emitted earlier is out."""
@@ -46,6 +46,11 @@ class Outbox:
     def clear(self) -> None:
         """Drop what has not been sent."""
         self._steps.clear()
+
+    async def _emit(self, message: Message, ack: int | None) -> None:
+        if ack is not None:
+            self._stream.ack(ack)
+        await self._stream.emit(message)
 
     async def _ack(self, count: int) -> None:
         self._stream.ack(count)

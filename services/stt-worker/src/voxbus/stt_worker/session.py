@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, ClassVar
 
 from voxbus.contracts.stage import ErrorCode
-from voxbus.contracts.stt import SpeechPaused, SpeechStarted, SttOpen, Transcript, TurnEnded
+from voxbus.contracts.stt import SpeechPaused, SpeechStarted, SttOpen, TurnEnded
 from voxbus.runtime.streams import StageFailure, StreamHandler, WorkerStream
 from voxbus.stt_worker import metrics
 from voxbus.stt_worker.arrivals import Arrivals
@@ -209,10 +209,10 @@ class SttSession(StreamHandler, WordsListener):
                 transcribe_ms=round(transcribe_s * 1000, 1),
                 provider=self._stream.provider,
                 model=self._recogniser.model,
-            )
+            ),
+            ack=self._settled(),
         )
         self._finishing = False
-        self._acknowledge()
         self._advance()
 
     def _end_stream(self) -> None:
@@ -229,15 +229,17 @@ class SttSession(StreamHandler, WordsListener):
 
     def on_interim(self, words: Words) -> None:
         """Interim words of the running turn."""
-        self._outbox.emit(_transcript(words, final=False))
+        self._outbox.emit(words.transcript(final=False))
 
     def on_final(self, words: Words) -> None:
         """Final words of the running turn."""
         self._final_until_ms = max(self._final_until_ms, words.end_ms)
-        if words.text:
-            self._texts.append(words.text)
-            self._outbox.emit(_transcript(words, final=True))
-        self._acknowledge()
+        if not words.text:
+            self._acknowledge()
+            return
+        self._texts.append(words.text)
+        # The owner keeps the words and replays what is not acknowledged: apart, the words could come twice.
+        self._outbox.emit(words.transcript(final=True), ack=self._settled())
 
     def on_failure(self, failure: StageFailure) -> None:
         """The recogniser is lost, and the stream with it; another worker may go on."""
@@ -255,11 +257,17 @@ class SttSession(StreamHandler, WordsListener):
     # Output.
 
     def _acknowledge(self) -> None:
-        """Tell the owner what it need not replay: all before the un-finalised speech of the running turn."""
-        needed_ms = max(self._final_until_ms, self._machine.needed_from_ms - REPLAY_MARGIN_MS)
-        count = self._arrivals.drop_before(needed_ms)
+        count = self._settled()
         if count is not None:
             self._outbox.ack(count)
+
+    def _settled(self) -> int | None:
+        """How many frames the owner need not replay, None if no more than before.
+
+        That is all before the un-finalised speech of the running turn.
+        """
+        needed_ms = max(self._final_until_ms, self._machine.needed_from_ms - REPLAY_MARGIN_MS)
+        return self._arrivals.drop_before(needed_ms)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._guard(work))
@@ -286,14 +294,3 @@ class SttSession(StreamHandler, WordsListener):
         for task in self._tasks:
             if task is not current:
                 task.cancel()
-
-
-def _transcript(words: Words, *, final: bool) -> Transcript:
-    return Transcript(
-        text=words.text,
-        final=final,
-        start_ms=words.start_ms,
-        end_ms=words.end_ms,
-        confidence=None if words.confidence is None else round(words.confidence, 3),
-        words=words.words,
-    )

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 
 from pydantic import JsonValue
 
-from voxbus.contracts.stt import Word
+from voxbus.contracts.stt import Transcript, Word
 from voxbus.runtime.streams import StageFailure
 
 
@@ -25,6 +25,18 @@ class Words:
     end_ms: int
     confidence: float | None = None
     words: tuple[Word, ...] = ()
+
+    def transcript(self, *, final: bool) -> Transcript:
+        """The message that carries them."""
+        confidence = None if self.confidence is None else round(self.confidence, 3)
+        return Transcript(
+            text=self.text,
+            final=final,
+            start_ms=self.start_ms,
+            end_ms=self.end_ms,
+            confidence=confidence,
+            words=self.words,
+        )
 
 
 class WordsListener(Protocol):
