@@ -41,7 +41,8 @@ pytestmark = pytest.mark.unit
         ("<b>Bold</b><br/>next &amp; <!-- hidden -->last", "Bold next & last"),
         ("Is 3 < 5 and 7 > 2?", "Is 3 < 5 and 7 > 2?"),
         ("Great! 😀👍🏽 Bye 👨‍👩‍👧 🇬🇧 1️⃣ ☎️", "Great! Bye 1"),
-        ("Nice :) and ;-) and <3 ok", "Nice and and ok"),
+        ("Nice :) and ;-) and =P ok <3", "Nice and and ok"),
+        ("Funny xD and :DD", "Funny and"),
         ("At 10:30 p.m. it costs $5: cheap", "At 10:30 p.m. it costs $5: cheap"),
         ("Wow!!! Really??", "Wow! Really?"),
         ("Wait...", "Wait..."),
@@ -54,6 +55,50 @@ pytestmark = pytest.mark.unit
 def test_markup_is_removed(text: str, plain: str) -> None:
     """Marks of layout go, words and their punctuation stay, and lines become sentences."""
     assert plain_text(text) == plain
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs 8p.", "Room 8D.", "Size 8/", "A x| B", "the Model XD", "Ready in <3 days", "Is 2 <3?", "send it to :PO Box 5",
+        "3 x 8)", "8)", "8O", "x)", "Is a <b and c> d?", "Your <name> please", "if i<a then b>c", "say <your b> now",
+    ],
+)  # fmt: skip
+def test_words_that_look_like_faces_or_tags_stay(text: str) -> None:
+    """A number, a letter or a comparison is not taken for an emoticon or for HTML."""
+    assert letters_and_digits(plain_text(text)) == letters_and_digits(text)
+
+
+_WORD = st.one_of(st.from_regex(r"[A-Za-z]{1,6}|[0-9]{1,4}|[0-9][A-Za-z]", fullmatch=True), st.sampled_from("8xXDpPoO"))
+
+
+@given(
+    before=st.lists(_WORD, max_size=3),
+    within=st.lists(_WORD, min_size=1, max_size=4),
+    brackets=st.sampled_from(["()", "[]"]),
+    end=st.sampled_from([".", ",", "?", "!", ";", ":", "", " now."]),
+)
+def test_what_stands_in_brackets_is_said(before: list[str], within: list[str], brackets: str, end: str) -> None:
+    """Every letter and digit of an ordinary sentence survives, in brackets as well as before them."""
+    text = " ".join([*before, f"{brackets[0]}{' '.join(within)}{brackets[1]}"]) + end
+    assert letters_and_digits(plain_text(text)) == letters_and_digits(text)
+
+
+def letters_and_digits(text: str) -> str:
+    """All that must be heard of a text."""
+    return "".join(char for char in text if char.isalnum())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<p class="a b" id=x>Yes</p>', "<BR />Yes", "<h2>Yes</h2>", "<a href='https://a.co/?b=1'>Yes</a>",
+        '<speak><prosody rate="slow">Yes</prosody></speak>', '<break time="1s"/>Yes', "Yes</reply>",
+    ],
+)  # fmt: skip
+def test_tags_are_removed_with_their_attributes(text: str) -> None:
+    """Tags of HTML and of SSML, and the closing tag of any name, leave no trace."""
+    assert plain_text(text) == "Yes"
 
 
 @pytest.mark.parametrize("text", ["", " \n ", "🙂", "...", "—", "***", "```x```", "<br>", "\x00\x07"])

@@ -12,7 +12,18 @@ from typing import Final
 _CODE_BLOCK: Final = re.compile(r"```.*?```", re.DOTALL)
 _LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)")
 _AUTOLINK: Final = re.compile(r"<((?:https?://|mailto:|www\.)[^<>\s]+)>")
-_TAG: Final = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
+_TAG_NAMES: Final = (
+    "a abbr b big blockquote body br button center cite code col dd del details div dl dt em figcaption figure font footer"
+    " form h[1-6] head header hr html i img input ins kbd label li link mark nav ol option p pre q s samp section select small"
+    " span strike strong style sub summary sup table tbody td tfoot th thead title tr tt u ul var"
+    " audio break emphasis phoneme prosody say-as speak voice"  # SSML
+)
+_ATTRIBUTE: Final = r"""\s+[\w:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s<>"']+)"""
+# Only what is surely a tag: "a <b and c> d" is a comparison, and "<name>" is words.
+_TAG: Final = re.compile(
+    rf"<!--.*?-->|</[a-z][\w:-]*\s*>|<(?:{_TAG_NAMES.replace(' ', '|')})(?:{_ATTRIBUTE})*\s*/?>",
+    re.DOTALL | re.IGNORECASE,
+)
 _RULE: Final = re.compile(r"[\s:|*_=-]*")
 _LINE_START: Final = re.compile(r"^\s*(?:>\s*)*(?:#{1,6}\s+|[-*+•‣◦–]\s+(?:\[[ xX]\]\s+)?)?")
 _LIST_NUMBER: Final = re.compile(r"^(\d{1,3})[.)]\s+(?=\S)")
@@ -26,7 +37,11 @@ _PICTURES: Final = (
 _JOINERS: Final = "\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
 # A zero-width joiner is part of Indic words as well, so it only goes along with an emoji.
 _EMOJI: Final = re.compile(f"[{_PICTURES}][{_JOINERS}]*|[\ufe0e\ufe0f\u20e3]")
-_EMOTICON: Final = re.compile(r"(?<!\S)(?:[:;=8xX]['’]?-?[)(DPpOo|/\\*\]\[]+|<3+|\^_?\^)(?!\w)")
+# Eyes are marks alone, for "8)" and "x)" end a sentence in brackets, and "8D" is a room; of faces made of letters only "xD" is no
+# word or name. A heart ends its clause, after anything but a number: "<3 days" and "2 <3" are comparisons.
+_EMOTICON: Final = re.compile(
+    r"(?<!\S)(?:[:;=]['’]?-?(?:[)(|/\\*\]\[]+|D+|[Pp]+|[Oo])|xD+|(?<!\d\s)<3+(?=\s*(?:[.,;:!?]|$))|\^_?\^)(?!\w)"
+)
 _UNSEEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060\ufeff\ufffd]")
 _SPACE_BEFORE_MARK: Final = re.compile(r"\s+([,.;:!?])(?!\w)")
 _REPEATED_MARK: Final = re.compile(r"([!?,;:])\1+")
