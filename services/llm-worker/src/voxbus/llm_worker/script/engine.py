@@ -1,15 +1,18 @@
-"""Replays a conversation against a script and finds what the agent does next. Pure: no clock, no chance, no I/O."""
+"""Replays a conversation against a script and finds what the agent does next. No chance, no I/O; only patterns have a clock."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from pydantic import JsonValue
 
 from voxbus.contracts.llm import ChatMessage, Role
+from voxbus.llm_worker import regexes
 from voxbus.llm_worker.script.extract import find
 from voxbus.llm_worker.script.found import Found
+from voxbus.llm_worker.script.memory import Memory, places
 from voxbus.llm_worker.script.model import HEARD, Answer, AnySlot, Script, fill
 from voxbus.llm_worker.script.phrases import MAX_CHARS, is_greeting, matches, without, yes_or_no
 
@@ -56,6 +59,9 @@ class Heard:
     interrupted: bool = False
 
 
+_outcomes: Final[Memory[tuple[State, tuple[Step, ...]]]] = Memory()
+
+
 def turns(messages: Iterable[ChatMessage]) -> list[Heard]:
     """The caller's turns. What was said in several goes, without hearing a word of the agent in between, is one."""
     result: list[Heard] = []
@@ -78,8 +84,17 @@ def plan(script: Script, messages: Iterable[ChatMessage]) -> tuple[Step, ...]:
     engine = _Engine(script)
     state = State()
     steps: tuple[Step, ...] = (Say(engine.question(state)),)
-    for heard in turns(messages):
-        state, steps = engine.step(state, replace(heard, text=heard.text[:MAX_CHARS]))
+    heard = turns(messages)
+    keys = places(script.fingerprint, (f"{turn.interrupted}{turn.text}" for turn in heard))
+    done = 0
+    known = _outcomes.last(keys)
+    if known is not None:
+        position, (state, steps) = known
+        done = position + 1
+    with regexes.limited():
+        for turn, key in zip(heard[done:], keys[done:], strict=True):
+            state, steps = engine.step(state, replace(turn, text=turn.text[:MAX_CHARS]))
+            _outcomes.keep(key, (state, steps))
     return steps
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -156,6 +157,11 @@ class Script(_Part):
     """Of a script without slots: the reply to everything that no answer matches."""
     unheard: str = "Sorry, I did not hear you."
     """Of a script without slots: the reply to nothing."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells it from every other script."""
+        return self.model_dump_json()
 
     @model_validator(mode="after")
     def _is_whole(self) -> Script:
