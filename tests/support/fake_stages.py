@@ -21,7 +21,7 @@ from voxbus.contracts.llm import (
     Usage,
 )
 from voxbus.contracts.stage import ErrorCode, Stage
-from voxbus.contracts.stt import SpeechStarted, SttOpen, Transcript, TurnEnded, TurnEndReason
+from voxbus.contracts.stt import SpeechPaused, SpeechStarted, SttOpen, Transcript, TurnEnded, TurnEndReason
 from voxbus.contracts.tts import TtsOpen, TtsSentence, TtsSentenceDone, TtsSentenceStarted
 from voxbus.runtime.streams import StageFailure, StageService, StreamHandler, WorkerStream
 
@@ -56,9 +56,13 @@ class FakeEarHandler(StreamHandler):
         """The caller begins to speak."""
         await self.stream.emit(SpeechStarted(at_ms=self.heard_ms))
 
-    async def hears(self, text: str) -> None:
-        """Interim words."""
-        await self.stream.emit(Transcript(text=text, final=False, start_ms=0, end_ms=self.heard_ms))
+    async def pauses(self) -> None:
+        """The caller falls silent; their turn is not over yet."""
+        await self.stream.emit(SpeechPaused(at_ms=self.heard_ms))
+
+    async def hears(self, text: str, *, final: bool = False) -> None:
+        """Interim words, or final ones."""
+        await self.stream.emit(Transcript(text=text, final=final, start_ms=0, end_ms=self.heard_ms))
 
     async def ends(self, text: str) -> None:
         """The caller's turn is over."""
@@ -120,6 +124,9 @@ class FakeMindHandler(StreamHandler):
             if isinstance(part, StageFailure):
                 await stream.fail(part)
                 return
+            if isinstance(part, asyncio.Event):
+                await part.wait()
+                continue
             if isinstance(part, ToolKind):
                 call = ToolCall(id=f"tool_{index}", name=part.value, arguments={"day": "Tuesday"})
                 await stream.emit(LlmToolCalled(call=call, kind=part, result="ok"))
@@ -133,13 +140,13 @@ class FakeMindHandler(StreamHandler):
 
 
 class FakeMind(StageService[LlmOpen]):
-    """A language model that says what the test prepared in `replies`: sentences, tool kinds, failures."""
+    """A language model that says what the test prepared in `replies`: sentences, tool kinds, failures, and events that it waits for."""
 
     stage = Stage.LLM
     open_model = LlmOpen
 
     def __init__(self) -> None:
-        self.replies: deque[list[str | ToolKind | StageFailure]] = deque()
+        self.replies: deque[list[str | ToolKind | StageFailure | asyncio.Event]] = deque()
         self.requests: list[LlmOpen] = []
         self.handlers: list[FakeMindHandler] = []
         self.gate = asyncio.Event()
@@ -168,6 +175,8 @@ class FakeMouthHandler(StreamHandler):
     async def on_message(self, seq: int, body: bytes) -> None:
         sentence = TtsSentence.model_validate_json(body)
         self.sentences.append(sentence.text)
+        if self._service.stuck:
+            return
         if sentence.text == "unspeakable":
             raise StageFailure(ErrorCode.PROVIDER_REJECTED, "as asked", retryable=False)
         frames = self._service.frames_of(sentence.text)
@@ -179,20 +188,22 @@ class FakeMouthHandler(StreamHandler):
         await self._stream.emit(TtsSentenceDone(index=sentence.index, duration_ms=frames * FRAME_MS))
 
     async def on_close(self) -> None:
-        await self._stream.finish()
+        if not self._service.stuck:
+            await self._stream.finish()
 
     async def on_cancel(self) -> None:
         self.cancelled = True
 
 
 class FakeMouth(StageService[TtsOpen]):
-    """Text-to-speech at `ms_per_word`."""
+    """Text-to-speech at `ms_per_word`; a `stuck` one lives and says nothing."""
 
     stage = Stage.TTS
     open_model = TtsOpen
 
     def __init__(self, ms_per_word: int = 40) -> None:
         self.ms_per_word = ms_per_word
+        self.stuck = False
         self.handlers: list[FakeMouthHandler] = []
 
     def frames_of(self, text: str) -> int:
