@@ -140,7 +140,7 @@ class FakeMindHandler(StreamHandler):
 
 
 class FakeMind(StageService[LlmOpen]):
-    """A language model that says what the test prepared in `replies`: sentences, tool kinds, failures, and events that it waits for."""
+    """A language model that does what the test put into `replies`: says sentences, calls tools, fails, waits for events."""
 
     stage = Stage.LLM
     open_model = LlmOpen

@@ -100,6 +100,20 @@ def test_clear_takes_back_what_the_caller_has_not_heard() -> None:
     assert rig.drained == 0
 
 
+def test_audio_that_comes_after_clear_is_not_played() -> None:
+    """What arrived with the caller's interruption does not make the agent speak again, nor end a turn."""
+    rig = Rig()
+    rig.say(100)
+    rig.playout.clear(rig.now)
+    sent_ms = rig.sent_ms
+    rig.playout.add(FRAME * 50, 0)
+    rig.playout.finish()
+    rig.advance(2000)
+    assert rig.sent_ms == sent_ms
+    assert not rig.playout.speaking
+    assert rig.drained == 0
+
+
 def test_silence_is_not_cleared() -> None:
     """A client that hears nothing is not told to clear."""
     rig = Rig()

@@ -34,6 +34,7 @@ class Playout:
         )  # (sentence, ms) sent, newest last, to take back what was not heard
         self._base = 0.0  # when the running stretch began to play
         self._sent_s = 0.0  # of the running stretch
+        self._taking = False  # audio that is under way when a turn is cut off must not start it again
         self._flowing = False
         self._finishing = False
         self.on_first_audio: Callable[[], None] | None = None
@@ -56,12 +57,15 @@ class Playout:
         self._queue.clear()
         self._sent.clear()
         self._utterance = utterance
+        self._taking = True
         self._finishing = False
         self._flowing = False
         self._last_sentence = -1
 
     def add(self, pcm: bytes, sentence: int) -> None:
-        """Audio of a sentence: whole 20 ms frames."""
+        """Audio of a sentence: whole 20 ms frames. Nothing is taken between `clear` and the next `begin`."""
+        if not self._taking:
+            return
         for start in range(0, len(pcm), FRAME_BYTES):
             self._queue.append((pcm[start : start + FRAME_BYTES], sentence))
         if not self._flowing:
@@ -69,7 +73,7 @@ class Playout:
 
     def finish(self) -> None:
         """No more audio will come: `on_drained` is called when the rest has been heard."""
-        self._finishing = True
+        self._finishing = self._taking
 
     def clear(self, now: float | None = None) -> None:
         """Fall silent at once; what the caller has not heard yet is taken back."""
@@ -79,6 +83,7 @@ class Playout:
             unheard_ms = max(0.0, (self._base + self._sent_s - now) * 1000)
             self._take_back(unheard_ms)
         self._queue.clear()
+        self._taking = False
         self._flowing = False
         self._finishing = False
 
