@@ -11,8 +11,8 @@ import pytest
 
 from voxbus.contracts.audio import FRAME_BYTES, FRAME_MS
 from voxbus.contracts.frame import Kind, decode_frame
-from voxbus.contracts.stage import ProviderChoice, StageError
-from voxbus.contracts.stt import STT_EVENT, SttOpen, Transcript, TurnEnded
+from voxbus.contracts.stage import ErrorCode, ProviderChoice, StageError
+from voxbus.contracts.stt import STT_EVENT, SpeechStarted, SttOpen, Transcript, TurnEnded, TurnEndReason, TurnTaking
 from voxbus.runtime.streams import WorkerStream
 from voxbus.stt_worker.engines import Engines
 from voxbus.stt_worker.providers.base import RecogniserSession, Words
@@ -175,3 +175,40 @@ async def test_no_words_are_acknowledged_without_a_message() -> None:
     await call.until(lambda: len(call.frames) == 2)
     assert call.of(Transcript) == []
     assert call.frames[-1][1] * FRAME_MS == 3000
+
+
+async def test_a_replay_waits_for_the_turn_model() -> None:
+    """Audio heard much faster than real time past an open question ends the turn by its answer, not by the ceiling."""
+    call = FakedCall(turn_taking=TurnTaking(silence_ms=600))
+    await call.hear(VOICE, 960)
+    await call.hear(SILENCE, 9600)
+    call.pool.jobs[0].resolve(0.9)
+    await call.until(lambda: bool(call.of(TurnEnded)))
+    ((ended, _),) = call.of(TurnEnded)
+    assert (ended.reason, ended.speech_end_ms) == (TurnEndReason.COMPLETE, 960)
+
+
+async def test_a_turn_model_that_never_answers_does_not_deafen_the_call() -> None:
+    """Without an answer the ceiling ends the turn, the inference is cancelled and the next voice is heard."""
+    call = FakedCall(turn_taking=TurnTaking(silence_ms=500))
+    await call.hear(VOICE, 960)
+    await call.hear(SILENCE, 9600)
+    await call.hear(VOICE, 1600)
+    await call.until(lambda: len(call.of(SpeechStarted)) == 2)
+    ((ended, _),) = call.of(TurnEnded)
+    assert (ended.reason, ended.speech_end_ms, ended.probability) == (TurnEndReason.SILENCE, 960, None)
+    assert [job.stopped for job in call.pool.jobs] == [True]
+
+
+async def test_final_words_that_never_come_move_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recogniser that does not finish a turn in time fails the stream as a retryable timeout."""
+    monkeypatch.setattr("voxbus.stt_worker.session.FINISH_WITHIN_S", 0.02)
+    call = FakedCall()
+    call.recogniser.finished.clear()
+    await call.hear(VOICE, 960)
+    await call.hear(SILENCE, 192)
+    call.pool.jobs[0].resolve(0.9)
+    await call.until(lambda: call.error is not None)
+    assert call.error is not None
+    assert (call.error.code, call.error.retryable) == (ErrorCode.TIMEOUT, True)
+    assert call.of(TurnEnded) == []

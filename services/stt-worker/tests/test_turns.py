@@ -122,6 +122,20 @@ def test_the_ceiling_does_not_wait_for_the_model() -> None:
     assert [decision.reason for decision in decisions if isinstance(decision, Ended)] == [TurnEndReason.SILENCE]
 
 
+def test_a_question_that_is_given_up_leaves_the_turn_to_the_ceiling() -> None:
+    """When no answer will come the model is not asked again in this pause; in the next one it is."""
+    machine = TurnMachine(0, SILENCE_MS)
+    speak(machine, 20)
+    assert machine.answer(pause(machine).question, None) == []
+    assert machine.unanswered_ms == 0
+    speak(machine, 20)
+    ask = pause(machine)
+    assert machine.answer(ask.question, None) == []
+    (ended,) = hear(machine, SILENCE, SILENCE_MS // WINDOW_MS)
+    assert isinstance(ended, Ended)
+    assert (ended.reason, ended.probability) == (TurnEndReason.SILENCE, None)
+
+
 def test_a_ceiling_below_the_pause_still_holds() -> None:
     """The shortest allowed ceiling (200 ms) ends the turn at the pause or one window later."""
     machine = TurnMachine(0, 200)

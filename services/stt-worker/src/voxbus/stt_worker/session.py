@@ -13,11 +13,11 @@ from voxbus.contracts.stt import SpeechPaused, SpeechStarted, SttOpen, TurnEnded
 from voxbus.runtime.streams import StageFailure, StreamHandler, WorkerStream
 from voxbus.stt_worker import metrics
 from voxbus.stt_worker.arrivals import Arrivals
-from voxbus.stt_worker.audio import AudioBuffer, GapError, Timeline, to_float
+from voxbus.stt_worker.audio import AudioBuffer, GapError, Timeline
 from voxbus.stt_worker.engines import Engines
 from voxbus.stt_worker.outbox import Outbox
-from voxbus.stt_worker.pool import Job, Kind
 from voxbus.stt_worker.providers.base import RecogniserSession, Words, WordsListener
+from voxbus.stt_worker.questions import Questions
 from voxbus.stt_worker.turns import Ask, Decision, Ended, Paused, Started, TurnMachine
 from voxbus.stt_worker.vad import WINDOW_MS
 
@@ -27,6 +27,9 @@ that ended in the replay would be seen to go on."""
 REPLAY_MARGIN_MS = 500
 """What a taking-over worker is given of the time before a voice: the pre-roll, and for the voice to be noticed again."""
 MODEL_WINDOW_MS = 8000
+FINISH_WITHIN_S = 5.0
+"""Many times what the last words take, even when a whole worker's calls have just been taken over; a call that waits longer
+for them is better off with another worker."""
 
 
 class SttSession(StreamHandler, WordsListener):
@@ -51,7 +54,9 @@ class SttSession(StreamHandler, WordsListener):
         self._audio: AudioBuffer
         self._probabilities: deque[float] = deque()
         self._arrivals = Arrivals()
-        self._question: Job[float] | None = None
+        self._questions = Questions(
+            engines.smart_turn, engines.pool, request.turn_taking.silence_ms, self._on_answer, stream.log
+        )
         self._texts = [request.turn_text] if request.turn_text else []
         self._final_until_ms = 0
         self._finishing = False
@@ -147,7 +152,7 @@ class SttSession(StreamHandler, WordsListener):
         for decision in decisions:
             match decision:
                 case Started():
-                    self._drop_question()
+                    self._questions.drop()
                     self._recogniser.speech_started(decision.at_ms)
                     self._outbox.emit(SpeechStarted(at_ms=decision.at_ms))
                 case Paused():
@@ -156,40 +161,30 @@ class SttSession(StreamHandler, WordsListener):
                 case Ask():
                     self._ask(decision)
                 case Ended():
-                    self._drop_question()
+                    self._questions.drop()
                     self._finishing = True
                     self._spawn(self._finish_turn(decision))
 
     def _ask(self, ask: Ask) -> None:
         start_ms = max(self._machine.needed_from_ms - REPLAY_MARGIN_MS, ask.until_ms - MODEL_WINDOW_MS)
-        samples = self._audio.samples(start_ms, ask.until_ms)
-        model = self._engines.smart_turn
-        job = self._engines.pool.submit(Kind.TURN, lambda _: model.probability(to_float(samples)))
-        self._question = job
-        job.on_done(lambda: self._answer(ask.question, job))
+        self._questions.ask(ask.question, self._audio.samples(start_ms, ask.until_ms))
 
-    def _answer(self, question: int, job: Job[float]) -> None:
-        if job.stopped or self._over:
-            return
-        try:
-            probability = job.value() or 0.0
-        except Exception:
-            # Not a reason to lose the call: the silence ceiling ends the turn.
-            self._stream.log.exception("the turn model failed")
-            probability = 0.0
-        self._follow(self._machine.answer(question, probability))
-        self._advance()
-
-    def _drop_question(self) -> None:
-        if self._question is not None:
-            self._question.cancel()
-            self._question = None
+    def _on_answer(self, question: int, probability: float | None) -> None:
+        if not self._over:
+            self._follow(self._machine.answer(question, probability))
+            self._advance()
 
     async def _finish_turn(self, ended: Ended) -> None:
         """Collect the final words and send the end of the turn; then the machine goes on."""
         decided = time.monotonic()
         decide_s = max(0.0, decided - self._arrivals.heard_at(ended.speech_end_ms, decided))
-        await self._recogniser.finish_turn(ended.speech_end_ms)
+        try:
+            async with asyncio.timeout(FINISH_WITHIN_S):
+                await self._recogniser.finish_turn(ended.speech_end_ms)
+        except TimeoutError:
+            message = f"the recogniser did not finish the turn within {FINISH_WITHIN_S:g} s"
+            await self._fail(StageFailure(ErrorCode.TIMEOUT, message, retryable=True))
+            return
         if self._over:
             return
         transcribe_s = time.monotonic() - decided
@@ -287,7 +282,7 @@ class SttSession(StreamHandler, WordsListener):
     def _free(self) -> None:
         self._over = True
         self._engines.vad.close(self._vad_stream)
-        self._drop_question()
+        self._questions.drop()
         self._recogniser.close()
         self._outbox.clear()
         current = asyncio.current_task()

@@ -132,11 +132,16 @@ class TurnMachine:
             return [self._start()]
         return self._hear_pause() if self._state is _State.PAUSED else []
 
-    def answer(self, question: int, probability: float) -> list[Decision]:
-        """The turn model's answer, 0 to 1; an answer to a question that no longer stands changes nothing."""
+    def answer(self, question: int, probability: float | None) -> list[Decision]:
+        """The turn model's answer, 0 to 1, or None: it has none, and is not asked again in this pause.
+
+        An answer to a question that no longer stands changes nothing.
+        """
         if self._asked_at_ms is None or question != self._questions:
             return []
         self._asked_at_ms = None
+        if probability is None:
+            self._asks = len(self._ask_at_ms)
         self._probability = probability
         return self._end_if_complete()
 
