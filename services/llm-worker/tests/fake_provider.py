@@ -24,7 +24,7 @@ class FakeProvider(Provider):
         self.name = name  # type: ignore[misc]
         self.rounds: deque[list[Item]] = deque()
         self.requests: list[ReplyRequest] = []
-        self.refusal: StageFailure | None = None
+        self.refusal: Exception | None = None
         self.closed = 0
 
     def model(self, settings: Mapping[str, JsonValue], tools: tuple[Tool, ...]) -> Model:

@@ -76,6 +76,37 @@ async def test_wrong_settings_refuse_the_stream(service: LlmService, fake: FakeP
         await ReplyStream(reply_request(FAKE)).open(service)
 
 
+@pytest.mark.parametrize("order", [(FAKE, SPARE), (SPARE, FAKE)])
+@pytest.mark.parametrize(
+    "refusal", [StageFailure(ErrorCode.BAD_REQUEST, "no such setting", retryable=False), KeyError("x")]
+)
+async def test_a_provider_that_is_set_up_wrongly_is_passed_over(
+    service: LlmService,
+    fake: FakeProvider,
+    spare: FakeProvider,
+    order: tuple[ProviderChoice, ...],
+    refusal: Exception,
+) -> None:
+    """Wherever it stands in the list, the others speak."""
+    fake.refusal = refusal
+    spare.rounds.append([*text("Hello.")])
+    with capture_logs():
+        stream = await (await ReplyStream(reply_request(*order)).open(service)).done()
+    assert stream.sentences == ["Hello."]
+    assert stream.finished.provider == "spare"
+
+
+async def test_when_no_provider_can_be_set_up_the_refusal_is_the_one_worth_another_try(
+    service: LlmService, fake: FakeProvider, spare: FakeProvider
+) -> None:
+    """A retryable refusal goes before one that will not change; an exception is the worker's fault, and not quoted."""
+    fake.refusal = StageFailure(ErrorCode.BAD_REQUEST, "no such setting", retryable=False)
+    spare.refusal = KeyError("the caller said Tuesday")
+    with capture_logs(), pytest.raises(StageFailure, match="failed to set up provider spare") as failure:
+        await ReplyStream(reply_request(FAKE, SPARE)).open(service)
+    assert (failure.value.code, failure.value.retryable) == (ErrorCode.INTERNAL, True)
+
+
 async def test_a_tool_whose_parameters_are_no_schema_is_refused(service: LlmService) -> None:
     """A wrong JSON schema is found at the open, not in the middle of a call."""
     tool = Tool(name="book", parameters={"type": "nonsense"})

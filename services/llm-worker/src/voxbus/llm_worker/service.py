@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import structlog
+
 from voxbus.contracts.llm import LlmOpen
-from voxbus.contracts.stage import ErrorCode, Stage
+from voxbus.contracts.stage import ErrorCode, ProviderChoice, Stage
+from voxbus.llm_worker import metrics
 from voxbus.llm_worker.handler import Choice, LlmHandler
 from voxbus.llm_worker.providers.base import Provider
 from voxbus.llm_worker.tools import Toolbox
 from voxbus.runtime.streams import StageFailure, StageService, WorkerStream
+
+log = structlog.get_logger(__name__)
 
 
 class LlmService(StageService[LlmOpen]):
@@ -53,6 +58,25 @@ class LlmService(StageService[LlmOpen]):
             known = ", ".join(self._providers)
             message = f"this worker has no provider {names}; it has: {known}"
             raise StageFailure(ErrorCode.UNKNOWN_PROVIDER, message, retryable=False)
-        return tuple(
-            Choice(choice.name, self._providers[choice.name].model(choice.settings, request.tools)) for choice in wanted
-        )
+        choices, failures = self._models(wanted, request)
+        if not choices:
+            raise next((failure for failure in failures if failure.retryable), failures[0])
+        return tuple(choices)
+
+    def _models(self, wanted: list[ProviderChoice], request: LlmOpen) -> tuple[list[Choice], list[StageFailure]]:
+        """The models that can be made, and why the others cannot: one that is set up wrongly does not stop the others."""
+        choices: list[Choice] = []
+        failures: list[StageFailure] = []
+        for choice in wanted:
+            try:
+                choices.append(Choice(choice.name, self._providers[choice.name].model(choice.settings, request.tools)))
+            except StageFailure as failure:
+                failures.append(failure)
+            except Exception:
+                log.exception("a provider broke at its settings", provider=choice.name)
+                message = f"the worker failed to set up provider {choice.name}"
+                failures.append(StageFailure(ErrorCode.INTERNAL, message, retryable=True))
+            else:
+                continue
+            metrics.PROVIDER_ERRORS.labels(choice.name, failures[-1].code.value).inc()
+        return choices, failures
