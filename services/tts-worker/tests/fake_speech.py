@@ -16,6 +16,7 @@ from voxbus.contracts.stage import ErrorCode, ProviderChoice, StageError
 from voxbus.contracts.tts import TTS_EVENT, TtsOpen, TtsSentence, TtsSentenceDone, TtsSentenceStarted
 from voxbus.runtime.streams import StageFailure, WorkerStream
 from voxbus.tts_worker.pace import Pace
+from voxbus.tts_worker.patience import Patience
 from voxbus.tts_worker.providers import TtsProvider, Utterance
 
 
@@ -63,7 +64,7 @@ class FakeProvider(TtsProvider):
         self.said: list[str] = []
         self.utterances: list[FakeUtterance] = []
 
-    async def open(self, language: str, settings: Mapping[str, JsonValue], pace: Pace) -> Utterance:
+    async def open(self, language: str, settings: Mapping[str, JsonValue], pace: Pace, patience: Patience) -> Utterance:
         if self.refusal is not None:
             raise self.refusal
         self.utterances.append(FakeUtterance(self))

@@ -14,6 +14,7 @@ from fake_speech import FakeEngine
 
 from voxbus.tts_worker.deadline_pool import DeadlinePool
 from voxbus.tts_worker.pace import Pace
+from voxbus.tts_worker.patience import Patience
 from voxbus.tts_worker.providers.local import LocalUtterance, VoiceSettings
 
 pytestmark = pytest.mark.unit
@@ -113,7 +114,7 @@ async def test_no_more_threads_than_asked_for() -> None:
 async def speak(engine: FakeEngine, pool: DeadlinePool, name: str, sentences: int) -> None:
     """An utterance as its handler speaks it: one sentence after the other, audio counted as it leaves."""
     pace = Pace()
-    utterance = LocalUtterance(engine, pool, VoiceSettings(), pace)  # type: ignore[arg-type]
+    utterance = LocalUtterance(engine, pool, VoiceSettings(), pace, Patience(pace, 10))  # type: ignore[arg-type]
     for sentence in range(sentences):
         pace.words_came(time.monotonic())
         async for pcm in utterance.speak(f"{name}{sentence}"):

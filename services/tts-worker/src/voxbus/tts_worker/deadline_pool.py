@@ -21,6 +21,7 @@ class _Job:
     future: asyncio.Future[Any] = field(compare=False)
     work: Callable[[], Any] = field(compare=False)
     queued_at: float = field(compare=False)
+    on_start: Callable[[], None] = field(compare=False)
 
 
 class DeadlinePool:
@@ -38,10 +39,13 @@ class DeadlinePool:
         self._queue: list[_Job] = []
         self._numbers = itertools.count()
 
-    async def run(self, deadline: float, work: Callable[[], T]) -> T:
-        """The result of `work`; `deadline` is a time of the monotonic clock. Equal deadlines keep their order."""
+    async def run(self, deadline: float, work: Callable[[], T], on_start: Callable[[], None] = lambda: None) -> T:
+        """The result of `work`; `deadline` is a time of the monotonic clock. Equal deadlines keep their order.
+
+        `on_start` is called as a thread takes the work.
+        """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, _Job(deadline, next(self._numbers), future, work, time.monotonic()))
+        heapq.heappush(self._queue, _Job(deadline, next(self._numbers), future, work, time.monotonic(), on_start))
         self._dispatch()
         return await future
 
@@ -57,6 +61,7 @@ class DeadlinePool:
                 continue
             self._idle -= 1
             self._on_wait(time.monotonic() - job.queued_at)
+            job.on_start()
             running = asyncio.get_running_loop().run_in_executor(self._executor, job.work)
             running.add_done_callback(lambda done, job=job: self._finished(job, done))  # type: ignore[misc]
 

@@ -18,6 +18,7 @@ from voxbus.tts_worker import metrics
 from voxbus.tts_worker.audio_out import AudioOut
 from voxbus.tts_worker.markup import plain_text
 from voxbus.tts_worker.pace import Pace
+from voxbus.tts_worker.patience import Patience
 from voxbus.tts_worker.voices import Voices
 
 MAX_SENTENCE_CHARS: Final = 4_000
@@ -35,11 +36,11 @@ class _Received:
 class UtteranceHandler(StreamHandler):
     """Speaks the sentences of one stream in order, in one task."""
 
-    def __init__(self, stream: WorkerStream, voices: Voices, pace: Pace, timeout_s: float) -> None:
+    def __init__(self, stream: WorkerStream, voices: Voices, pace: Pace, patience: Patience) -> None:
         self._stream = stream
         self._voices = voices
         self._pace = pace
-        self._timeout_s = timeout_s
+        self._patience = patience
         self._out = AudioOut(stream, pace)
         self._sentences: asyncio.Queue[_Received | None] = asyncio.Queue()
         self._last_index = -1
@@ -119,7 +120,7 @@ class UtteranceHandler(StreamHandler):
         provider = self._voices.provider
         async with aclosing(self._voices.speak(text)) as chunks:
             while True:
-                async with asyncio.timeout(self._timeout_s):
+                async with self._patience.next_audio():
                     pcm = await anext(chunks, None)
                 if pcm is None:
                     break

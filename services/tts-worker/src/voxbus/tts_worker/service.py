@@ -10,6 +10,7 @@ from voxbus.contracts.tts import TtsOpen
 from voxbus.runtime.streams import StageService, StreamHandler, WorkerStream
 from voxbus.tts_worker.handler import UtteranceHandler
 from voxbus.tts_worker.pace import Pace
+from voxbus.tts_worker.patience import Patience
 from voxbus.tts_worker.providers import TtsProvider, make_providers
 from voxbus.tts_worker.settings import Settings
 from voxbus.tts_worker.voices import Voices
@@ -43,7 +44,8 @@ class TtsService(StageService[TtsOpen]):
     async def open(self, request: TtsOpen, stream: WorkerStream) -> StreamHandler:
         """An utterance with the first of the request's providers that can be opened; raises StageFailure when none can."""
         pace = Pace()
-        voices = Voices(self._providers, request, pace, stream.log)
+        patience = Patience(pace, self._timeout_s)
+        voices = Voices(self._providers, request, pace, patience, stream.log)
         await voices.open()
         stream.provider = voices.provider
-        return UtteranceHandler(stream, voices, pace, self._timeout_s)
+        return UtteranceHandler(stream, voices, pace, patience)

@@ -32,5 +32,5 @@ class Settings(WorkerSettings):
         description="Threads of the local engine, at most one per core this process may use; unset: one per core.",
     )
     tts_provider_timeout_s: float = Field(
-        default=5.0, gt=0, description="A provider that gives no audio for this long has failed."
+        default=5.0, gt=0, description="A provider that works for this long without giving audio has failed."
     )

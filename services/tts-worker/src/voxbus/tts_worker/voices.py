@@ -9,17 +9,21 @@ from voxbus.contracts.stage import ErrorCode, ProviderChoice
 from voxbus.contracts.tts import TtsOpen
 from voxbus.runtime.streams import StageFailure
 from voxbus.tts_worker.pace import Pace
+from voxbus.tts_worker.patience import Patience
 from voxbus.tts_worker.providers.base import TtsProvider, Utterance
 
 
 class Voices:
     """The providers of one utterance, in the agent's order; one of them is open. A provider that failed is not tried again."""
 
-    def __init__(self, providers: Mapping[str, TtsProvider], request: TtsOpen, pace: Pace, log: Any) -> None:
+    def __init__(
+        self, providers: Mapping[str, TtsProvider], request: TtsOpen, pace: Pace, patience: Patience, log: Any
+    ) -> None:
         self._providers = providers
         self._language = request.language
         self._choices = list(request.providers)
         self._pace = pace
+        self._patience = patience
         self._log = log
         self._utterance: Utterance | None = None
         self.provider = ""
@@ -70,7 +74,7 @@ class Voices:
             message = f"this worker has no text-to-speech provider {choice.name!r}, only: {known}"
             raise StageFailure(ErrorCode.UNKNOWN_PROVIDER, message, retryable=False)
         try:
-            return await provider.open(self._language, choice.settings, self._pace)
+            return await provider.open(self._language, choice.settings, self._pace, self._patience)
         except StageFailure:
             raise
         except Exception as error:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from voxbus.tts_worker.pace import Pace
+from voxbus.tts_worker.patience import Patience
 
 
 class Utterance(ABC):
@@ -38,8 +39,9 @@ class TtsProvider(ABC):
         """Free it."""
 
     @abstractmethod
-    async def open(self, language: str, settings: Mapping[str, JsonValue], pace: Pace) -> Utterance:
+    async def open(self, language: str, settings: Mapping[str, JsonValue], pace: Pace, patience: Patience) -> Utterance:
         """A new utterance; raises StageFailure when the settings or the language won't do, or there is no connection.
 
         `pace` says how urgent the utterance's next audio is, for a provider that must choose between utterances.
+        `patience` must be told when work waits in a queue of this worker, or the wait counts as the provider's failure.
         """

@@ -16,6 +16,7 @@ from voxbus.tts_worker import metrics
 from voxbus.tts_worker.deadline_pool import DeadlinePool
 from voxbus.tts_worker.engine import Engine
 from voxbus.tts_worker.pace import Pace
+from voxbus.tts_worker.patience import Patience
 from voxbus.tts_worker.providers.base import TtsProvider, Utterance
 
 log = structlog.get_logger(__name__)
@@ -47,17 +48,21 @@ def _voice_settings(settings: Mapping[str, JsonValue]) -> VoiceSettings:
 class LocalUtterance(Utterance):
     """One utterance; its work is queued block by block, so utterances share the threads fairly."""
 
-    def __init__(self, engine: Engine, pool: DeadlinePool, settings: VoiceSettings, pace: Pace) -> None:
+    def __init__(
+        self, engine: Engine, pool: DeadlinePool, settings: VoiceSettings, pace: Pace, patience: Patience
+    ) -> None:
         self._engine = engine
         self._pool = pool
         self._settings = settings
         self._pace = pace
+        self._patience = patience
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         """The audio of one sentence, trimmed, from its first half second on."""
         blocks = self._engine.blocks(text, self._settings.speed, self._settings.pause_ms)
         while True:
-            pcm = await self._pool.run(self._pace.deadline, partial(next, blocks, None))
+            self._patience.queued()
+            pcm = await self._pool.run(self._pace.deadline, partial(next, blocks, None), self._patience.running)
             if pcm is None:
                 return
             if pcm:
@@ -86,7 +91,7 @@ class LocalProvider(TtsProvider):
         if self._pool is not None:
             await asyncio.to_thread(self._pool.close)
 
-    async def open(self, language: str, settings: Mapping[str, JsonValue], pace: Pace) -> Utterance:
+    async def open(self, language: str, settings: Mapping[str, JsonValue], pace: Pace, patience: Patience) -> Utterance:
         """An utterance in English; refuses any other language."""
         voice_settings = _voice_settings(settings)
         if language.partition("-")[0] != "en":
@@ -94,4 +99,4 @@ class LocalProvider(TtsProvider):
             raise StageFailure(ErrorCode.BAD_REQUEST, message, retryable=False)
         if self._engine is None or self._pool is None:
             raise RuntimeError("the provider was not started")
-        return LocalUtterance(self._engine, self._pool, voice_settings, pace)
+        return LocalUtterance(self._engine, self._pool, voice_settings, pace, patience)
