@@ -155,3 +155,23 @@ async def test_every_process_answers_for_its_status(nats_url: str, start: Callab
     status = ProcessStatus.model_validate_json(reply.data)
     assert (status.service, status.ready, status.capacity, status.active) == ("echo-worker", True, 7, 0)
     assert status.providers == ("echo",)
+
+
+def test_a_process_stops_cleanly_while_the_bus_is_away(nats_server: NatsServer, start: Callable[..., Worker]) -> None:
+    """SIGTERM in an outage of the bus ends it with code 0 and without a traceback."""
+    worker = start(nats_server.url)
+    until(lambda: worker.get("/ready")[0] == 200)
+    nats_server.stop()
+    until(lambda: worker.get("/ready")[0] == 503)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(15) == 0
+    assert "Traceback" not in worker.log()
+
+
+def test_waiting_for_the_bus_is_said(nats_server: NatsServer, start: Callable[..., Worker]) -> None:
+    """A process that cannot reach the bus says so once in its log, and in its health."""
+    nats_server.stop()
+    worker = start(nats_server.url)
+    until(lambda: "cannot be reached" in worker.log())
+    assert json.loads(worker.get("/health")[1])["checks"]["bus"] == "not reached yet, trying again"
+    assert worker.log().count("cannot be reached") == 1

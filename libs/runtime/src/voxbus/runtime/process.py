@@ -172,6 +172,7 @@ async def _work(
     port: int,
 ) -> None:
     log.info("starting", instance_id=context.instance_id, version=context.version, http_port=port)
+    context.health.add("bus", lambda: "not reached yet, trying again")
     live = await LiveBus.connect(settings.nats_url, f"{service} {context.instance_id} live")
     context.live = live
     context.connected = True
@@ -188,9 +189,11 @@ async def _work(
         log.info("draining")
         await application.drain()
     finally:
-        await application.stop()
-        await context.events.stop()
-        await live.close()
+        for step in (application.stop, context.events.stop, live.close):
+            try:
+                await step()
+            except Exception:
+                log.exception("stopping failed")  # the rest is stopped all the same
         log.info("stopped")
 
 

@@ -4,99 +4,74 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from dataclasses import dataclass
-from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic import ValidationError
 
 from voxbus.contracts.base import Message
-from voxbus.contracts.frame import Frame, Kind, encode_frame
-from voxbus.contracts.stage import ErrorCode, ProviderChoice, Stage, StageError, StreamOpen, StreamReply
-from voxbus.contracts.subjects import INPUT, OPEN
+from voxbus.contracts.frame import Frame, Kind
+from voxbus.contracts.stage import ErrorCode, ProviderChoice, Stage, StageError, StreamOpen, StreamOpened
 from voxbus.runtime import metrics
-from voxbus.runtime.bus import BusUnavailableError, NoWorkerError
 from voxbus.runtime.streams.failure import StageFailure
-from voxbus.runtime.streams.sequence import Sequence
+from voxbus.runtime.streams.leg import KeptInputs, Leg
+from voxbus.runtime.streams.opening import request_open
+from voxbus.runtime.streams.owner_settings import OwnerSettings, Takeover
+from voxbus.runtime.trace import trace_id
 
 if TYPE_CHECKING:
     from voxbus.runtime.streams.owner import StageClient, StreamListener
 
-log = structlog.get_logger(__name__)
+__all__ = ["OwnedStream", "OwnerSettings", "Takeover"]
 
-
-@dataclass(frozen=True)
-class OwnerSettings:
-    """How patient an owner is."""
-
-    watchdog_s: float = 0.75
-    """A stream that is silent for this long is taken over."""
-    heartbeat_s: float = 0.25
-    """Asked of the workers."""
-    keepalive_s: float = 1.0
-    """A sign of life to the worker at least this often."""
-    open_timeout_s: float = 1.0
-    """For one open request."""
-    open_deadline_s: float = 10.0
-    """For opening, all tries together, and for a takeover."""
-    max_failures: int = 5
-    """Failures in a row, without output in between, after which a stream is given up."""
-    replay_frames: int = 3000
-    """Inputs kept for a replay: a minute of audio."""
-
-
-@dataclass(frozen=True)
-class Takeover:
-    """A stream went on with another worker."""
-
-    attempt: int
-    reason: str
-    from_worker: str
-    to_worker: str
-    gap_s: float
-
-
-_Input = tuple[int, Kind, int, bytes]  # seq in the current attempt, kind, timestamp_us, body
-_NOT_SENT = -1
+_BLAMELESS = {"moving", ErrorCode.DRAINING.value}
+"""Reasons for a takeover that are nobody's failure: a rolling restart must not wear a stream out."""
 _PROVIDER_TROUBLE = {ErrorCode.PROVIDER_FAILED.value, ErrorCode.TIMEOUT.value}
 """Reasons for a takeover after which the next provider of the list goes first."""
 
 
-class _State(Enum):
-    CONNECTING = auto()
-    OPEN = auto()
-    OVER = auto()
-
-
 class OwnedStream:
-    """Numbers and sends the input of a stream, keeps what is not acknowledged, and moves to another worker on failure."""
+    """Numbers and sends the input of a stream, keeps what is not acknowledged, and moves to another worker on failure.
+
+    Output is delivered from one leg (an attempt on a worker) at a time. While an open is under way, the old leg's output, if it
+    still lives, is held back: when the open succeeds it is dropped, because the new worker was told of what had been
+    delivered before and does the rest again; when it fails, it is delivered.
+    """
 
     def __init__(self, client: StageClient, stage: Stage, request: StreamOpen, listener: StreamListener) -> None:
         self.stage = stage
         self.stream_id = request.stream_id
         self.attempt = request.attempt
+        """Of the leg that serves, or served last."""
         self.worker_id = ""
         self.provider = ""
+        self.over = False
+        """Whether the stream has been closed, cancelled or given up."""
         self._client = client
         self._settings = client.settings
         self._request = request
         self._listener = listener
-        self._state = _State.CONNECTING
-        self._input_subject = ""
-        self._outputs = Sequence()
-        self._unacked: deque[_Input] = deque(maxlen=self._settings.replay_frames)
-        self._seq = 0
-        self._passed_over = 0
-        self._trouble: str | None = None  # a reason for a takeover that came before the open was answered
+        self._next_attempt = request.attempt
+        self._leg: Leg | None = None
+        self._next: Leg | None = None  # being opened
+        self._held: list[Frame] = []  # of the leg, while the next one is being opened
+        self._early: list[Frame] = []  # of the next one, before it is the leg
+        self._replaying = False
+        self._inputs = KeptInputs(self._settings.replay_frames)
         self._failures = 0
-        self._opened_at = self._last_received = self._last_sent = time.monotonic()
-
-    @property
-    def over(self) -> bool:
-        """Whether the stream has been closed, cancelled or given up."""
-        return self._state is _State.OVER
+        self._passed_over = 0
+        self._moving = False
+        self._reason = ""  # of the latest takeover
+        self._connecting = False
+        self._failure: StageError | None = None
+        self._opened_at = self._last_sign = time.monotonic()
+        self._log: Any = structlog.get_logger(__name__).bind(
+            call_id=request.call_id,
+            agent_id=request.agent_id,
+            trace_id=trace_id(request.traceparent),
+            stage=stage.value,
+            stream_id=request.stream_id,
+        )
 
     # Input.
 
@@ -114,28 +89,25 @@ class OwnedStream:
 
     async def cancel(self) -> None:
         """Stop at once; nothing is called any more."""
-        if self._state is _State.OVER:
-            return
-        connected = self._state is _State.OPEN
-        self._end()
-        if connected:
-            await self._publish(Kind.CANCEL, self._elapsed_us(), b"", self._seq)
+        if not self.over:
+            leg = self._leg
+            self._end()
+            if leg is not None:
+                await self._cancel_leg(leg)
 
     async def _send(self, kind: Kind, timestamp_us: int, body: bytes) -> None:
-        if self._state is _State.OVER:
+        if self.over:
             return
-        seq = _NOT_SENT
-        if self._state is _State.OPEN:
-            seq = self._seq
-            self._seq = seq + 1
-        self._unacked.append((seq, kind, timestamp_us, body))
-        if seq != _NOT_SENT:
-            await self._publish(kind, timestamp_us, body, seq)
+        leg = self._leg
+        if leg is None or self._replaying:
+            self._inputs.add(KeptInputs.NOT_SENT, kind, timestamp_us, body)
+            return
+        seq = leg.take_number()
+        self._inputs.add(seq, kind, timestamp_us, body)
+        await leg.send(kind, seq, timestamp_us, body)
 
-    async def _publish(self, kind: Kind, timestamp_us: int, body: bytes, seq: int) -> None:
-        self._last_sent = time.monotonic()
-        frame = encode_frame(kind, attempt=self.attempt, seq=seq, timestamp_us=timestamp_us, body=body)
-        await self._client.live.publish(self._input_subject, frame)
+    async def _cancel_leg(self, leg: Leg) -> None:
+        await leg.send(Kind.CANCEL, leg.take_number(), self._elapsed_us())
 
     def _elapsed_us(self) -> int:
         return int((time.monotonic() - self._opened_at) * 1e6)
@@ -144,62 +116,83 @@ class OwnedStream:
 
     def receive(self, frame: Frame) -> None:
         """Handle one frame of output (called by the client)."""
-        if self._state is _State.OVER or frame.attempt != self.attempt:
+        leg, opening = self._leg, self._next
+        if self.over:
             return
-        missing = self._outputs.accept(frame.seq)
+        if leg is not None and frame.attempt == leg.attempt:
+            leg.last_received = time.monotonic()
+            if opening is not None:
+                self._held.append(frame)
+            elif self._replaying:
+                self._early.append(frame)
+            else:
+                self._accept(leg, frame)
+        elif opening is not None and frame.attempt == opening.attempt:
+            self._early.append(frame)
+
+    def _accept(self, leg: Leg, frame: Frame) -> None:
+        missing = leg.outputs.accept(frame.seq)
         if missing < 0:
             metrics.STREAM_REPEATS.labels(self.stage.value, "output").inc()
             return
-        self._last_received = time.monotonic()
         if missing:
             metrics.STREAM_GAPS.labels(self.stage.value, "output").inc(missing)
-            self._take_over("gap")
+            self._lose(leg, "gap")
             return
-        self._acknowledge(frame.ack)
+        self._inputs.acknowledge(frame.ack)
         try:
-            self._deliver(frame)
-        except ValueError:
-            log.exception("unreadable output", stage=self.stage.value)
-            self._take_over("unreadable")
+            self._deliver(leg, frame)
+        except ValidationError:
+            self._log.exception("unreadable output")
+            self._lose(leg, "unreadable")
+        except Exception:
+            self._log.exception("output not handled")
+            self._give_up(StageError(code=ErrorCode.INTERNAL, message="the owner failed on an output", retryable=False))
 
-    def _deliver(self, frame: Frame) -> None:
-        if frame.kind is Kind.AUDIO:
-            self._failures = 0
-            self._listener.on_audio(frame.timestamp_us, frame.body)
-        elif frame.kind is Kind.MESSAGE:
-            self._failures = 0
-            self._listener.on_message(frame.body)
-        elif frame.kind is Kind.CLOSE:
-            self._end()
-            self._listener.on_closed()
-        elif frame.kind is Kind.MOVING:
-            self._take_over("moving")
-        elif frame.kind is Kind.ERROR:
-            self._on_error(StageError.model_validate_json(frame.body))
-
-    def _acknowledge(self, ack: int) -> None:
-        if self._state is not _State.OPEN:
-            return  # numbers are being given anew; the next output repeats the position
-        while self._unacked and self._unacked[0][0] < ack:
-            self._unacked.popleft()
-
-    def _on_error(self, error: StageError) -> None:
-        if error.retryable:
-            self._take_over(error.code.value)
-        else:
-            self._give_up(error)
+    def _deliver(self, leg: Leg, frame: Frame) -> None:
+        match frame.kind:
+            case Kind.AUDIO:
+                self._failures = 0
+                self._listener.on_audio(frame.timestamp_us, frame.body)
+            case Kind.MESSAGE:
+                self._failures = 0
+                self._listener.on_message(frame.body)
+            case Kind.CLOSE:
+                self._end()
+                self._listener.on_closed()
+            case Kind.MOVING:
+                self._move_on("moving")
+            case Kind.ERROR:
+                error = StageError.model_validate_json(frame.body)
+                if error.retryable:
+                    self._lose(leg, error.code.value)
+                else:
+                    self._leg = None  # the worker has ended it
+                    self._give_up(error)
+            case _:
+                if leg.last_received - leg.opened_at > self._settings.healthy_s:
+                    self._failures = 0
 
     def _end(self) -> None:
-        self._state = _State.OVER
-        self._unacked.clear()
+        self.over = True
+        self._leg = None
+        self._inputs.clear()
+        self._held.clear()
+        self._early.clear()
         self._client.forget(self)  # an open that is under way ends by itself and cancels what it got
 
     def _give_up(self, error: StageError) -> None:
-        if self._state is not _State.OVER:
-            self._end()
+        if self.over:
+            return
+        leg = self._leg
+        self._end()
+        if leg is not None:
+            self._client.spawn(self._cancel_leg(leg))
+        self._failure = error
+        if not self._connecting:
             self._listener.on_failed(error)
 
-    # Opening and takeover.
+    # Opening.
 
     def start(self) -> None:
         """Connect in the background; when no worker takes the stream, `on_failed` is called."""
@@ -214,134 +207,162 @@ class OwnedStream:
     async def connect(self, deadline_s: float | None = None) -> None:
         """Find a worker with room; returns when one has taken the stream.
 
-        Raises StageFailure when a worker refuses for good, or none takes it within `deadline_s` (default: the settings').
+        Raises StageFailure when a worker refuses for good or fails at once, or none takes it within `deadline_s` (default:
+        the settings').
         """
+        self._connecting = True
         try:
             await self._find_worker(self._settings.open_deadline_s if deadline_s is None else deadline_s)
         except StageFailure:
             self._end()
             raise
+        finally:
+            self._connecting = False
+        if self._failure is not None:
+            raise StageFailure.of(self._failure)
 
     async def _find_worker(self, deadline_s: float) -> None:
+        """Try until a worker took the stream. Time in which the bus is away, or the old leg still serves, does not count."""
         deadline = time.monotonic() + deadline_s
+        patience_s = self._settings.bus_patience_s
         pause = 0.02
-        while self._state is not _State.OVER:
+        while not self.over:
+            waited_s = await self._wait_for_bus(patience_s)
+            patience_s -= waited_s
+            deadline += waited_s
             failure = await self._try_open()
             if failure is None or self.over:
                 return
+            if self._leg is not None:
+                deadline = time.monotonic() + deadline_s
             if not failure.retryable or time.monotonic() + pause > deadline:
                 raise failure
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
 
-    async def _try_open(self) -> StageFailure | None:
-        stage = self.stage.value
-        request = self._request.model_copy(
-            update={
-                "stream_id": self.stream_id,
-                "attempt": self.attempt,
-                "owner_id": self._client.owner_id,
-                "heartbeat_ms": int(self._settings.heartbeat_s * 1000),
-                "providers": self._providers(),
-            }
-        )
-        self._outputs = Sequence()
-        self._trouble = None
+    async def _wait_for_bus(self, patience_s: float) -> float:
+        """How long the bus was away, at most `patience_s`."""
         started = time.monotonic()
+        # Polled: it is rare, and the bus client has one callback for the whole process.
+        while not (self._client.live.connected or self.over) and time.monotonic() - started < patience_s:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        return time.monotonic() - started
+
+    async def _try_open(self) -> StageFailure | None:
+        """One open, under a new attempt number, so that a late answer to an older one is never taken for this one's."""
+        leg = self._next = Leg(self._next_attempt, self._client.live)
+        self._next_attempt += 1
         try:
-            data = await self._client.live.request(OPEN(stage=stage), request.encode(), self._settings.open_timeout_s)
-            reply = StreamReply.model_validate_json(data)
-        except NoWorkerError:
-            metrics.OWNER_OPENS.labels(stage, "no_worker").inc()
-            return StageFailure(ErrorCode.AT_CAPACITY, f"no {stage} worker has room", retryable=True)
-        except (TimeoutError, BusUnavailableError, ValidationError) as error:
-            # A worker may have taken it and its answer got lost: the next try must not be mistaken for this one.
-            self.attempt += 1
-            metrics.OWNER_OPENS.labels(stage, type(error).__name__).inc()
-            return StageFailure(ErrorCode.TIMEOUT, f"no {stage} worker answered in time", retryable=True)
-        if reply.opened is None:
-            refusal = reply.error or StageError(code=ErrorCode.INTERNAL, message="empty reply", retryable=True)
-            metrics.OWNER_OPENS.labels(stage, refusal.code.value).inc()
-            return StageFailure.of(refusal)
-        metrics.OWNER_OPENS.labels(stage, "ok").inc()
-        metrics.OPEN_SECONDS.labels(stage).observe(time.monotonic() - started)
-        await self._opened(reply.opened.worker_id, reply.opened.provider)
+            opened = await request_open(
+                self._client.live, self.stage, self._open_request(leg.attempt), self._settings.open_timeout_s
+            )
+        except StageFailure as failure:
+            self._next = None
+            self._early.clear()
+            self._release_held()
+            return failure
+        await self._switch_to(leg, opened)
         return None
 
-    def _providers(self) -> tuple[ProviderChoice, ...]:
-        """The agent's list, beginning behind what has failed in this stream."""
-        listed = self._request.providers
-        first = self._passed_over % len(listed)
-        return (*listed[first:], *listed[:first])
+    def _open_request(self, attempt: int) -> StreamOpen:
+        request = self._request if attempt == self._request.attempt else self._listener.reopen()
+        first = self._passed_over % len(request.providers)
+        providers: tuple[ProviderChoice, ...] = (*request.providers[first:], *request.providers[:first])
+        return request.model_copy(
+            update={
+                "stream_id": self.stream_id,
+                "attempt": attempt,
+                "owner_id": self._client.owner_id,
+                "heartbeat_ms": int(self._settings.heartbeat_s * 1000),
+                "providers": providers,
+            }
+        )
 
-    async def _opened(self, worker_id: str, provider: str) -> None:
-        self.worker_id, self.provider = worker_id, provider
-        self._input_subject = INPUT(stage=self.stage.value, worker_id=worker_id, stream_id=self.stream_id)
-        if self.over:
-            # Cancelled, or already complete, while the answer was under way.
-            await self._publish(Kind.CANCEL, self._elapsed_us(), b"", 0)
+    async def _switch_to(self, leg: Leg, opened: StreamOpened) -> None:
+        leg.opened(self.stage.value, opened.worker_id, self.stream_id)
+        old, self._next = self._leg, None
+        self._held.clear()
+        if self.over:  # cancelled while the answer was under way
+            await self._cancel_leg(leg)
             return
-        self._last_received = time.monotonic()
-        if await self._replay():
-            self._state = _State.OPEN
-            if self._trouble:
-                self._take_over(self._trouble)
-
-    async def _replay(self) -> bool:
-        """Number and send all that is kept; what is sent meanwhile queues up behind it. False: the stream ended meanwhile."""
-        sent: deque[_Input] = deque(maxlen=self._unacked.maxlen)
-        self._seq = 0
-        while self._unacked:
-            _, kind, timestamp_us, body = self._unacked.popleft()
-            sent.append((self._seq, kind, timestamp_us, body))
-            self._seq += 1
-            await self._publish(kind, timestamp_us, body, self._seq - 1)
-        if self.over:
-            return False
-        self._unacked = sent
-        return True
-
-    def _take_over(self, reason: str) -> None:
-        if self._state is _State.CONNECTING:
-            self._trouble = reason
-        if self._state is not _State.OPEN:
+        self._leg, self.attempt, self._replaying = leg, leg.attempt, True
+        self.worker_id, self.provider = opened.worker_id, opened.provider
+        if old is not None:
+            await self._cancel_leg(old)
+        await self._inputs.replay(leg)
+        self._replaying = False
+        if self._leg is not leg:  # cancelled meanwhile
+            await self._cancel_leg(leg)
             return
-        self._failures += 1
+        early, self._early = self._early, []
+        for frame in early:
+            if self._leg is leg:
+                self._accept(leg, frame)
+
+    def _release_held(self) -> None:
+        held, self._held = self._held, []
+        for frame in held:
+            if self._leg is not None and self._leg.attempt == frame.attempt:
+                self._accept(self._leg, frame)
+
+    # Takeover.
+
+    def _lose(self, leg: Leg, reason: str) -> None:
+        """The leg is of no use any more; nothing it sends from now on is delivered."""
+        if self._leg is not leg:
+            return
+        self._leg = None
+        self._last_sign = leg.last_received
+        # Best effort: if the old worker still lives, it stops.
+        self._client.spawn(self._cancel_leg(leg))
+        if reason not in _BLAMELESS:
+            self._failures += 1
+        if reason in _PROVIDER_TROUBLE:
+            self._passed_over += 1
         if self._failures > self._settings.max_failures:
             message = f"the {self.stage.value} stage failed {self._failures} times in a row, last: {reason}"
             self._give_up(StageError(code=ErrorCode.PROVIDER_FAILED, message=message, retryable=True))
-            return
-        self._state = _State.CONNECTING
-        self._client.spawn(self._move(reason))
+        else:
+            self._move_on(reason)
 
-    async def _move(self, reason: str) -> None:
-        old_worker, last_sign = self.worker_id, self._last_received
-        # Best effort: the old worker, if it still lives, stops; if not, its late output is dropped by its attempt number.
-        await self._publish(Kind.CANCEL, self._elapsed_us(), b"", self._seq)
-        self.attempt += 1
-        self._request = self._listener.reopen()
-        if reason in _PROVIDER_TROUBLE:
-            self._passed_over += 1
+    def _move_on(self, reason: str) -> None:
+        """Find another worker in the background, unless that is already being done."""
+        self._reason = reason
+        if not self._moving:
+            self._moving = True
+            self._client.spawn(self._move())
+
+    async def _move(self) -> None:
+        old_worker = self.worker_id
         try:
             await self._find_worker(self._settings.open_deadline_s)
         except StageFailure as failure:
-            self._give_up(failure.to_error())
+            if self._leg is None:
+                self._give_up(failure.to_error())
             return
+        finally:
+            self._moving = False
         if self.over:
             return
-        takeover = Takeover(self.attempt, reason, old_worker, self.worker_id, time.monotonic() - last_sign)
+        self._report(old_worker)
+        if self._leg is None and not self.over:  # the new worker failed at once
+            self._move_on(self._reason)
+
+    def _report(self, old_worker: str) -> None:
+        reason, now = self._reason, time.monotonic()
+        gap_s = 0.0 if reason in _BLAMELESS else now - self._last_sign
+        takeover = Takeover(self.attempt, reason, old_worker, self.worker_id, gap_s)
         metrics.TAKEOVERS.labels(self.stage.value, reason).inc()
-        metrics.TAKEOVER_GAP.labels(self.stage.value).observe(takeover.gap_s)
-        log.info("stream taken over", stage=self.stage.value, reason=reason, gap_ms=round(takeover.gap_s * 1000))
+        metrics.TAKEOVER_GAP.labels(self.stage.value).observe(gap_s)
+        self._log.info("stream taken over", reason=reason, attempt=takeover.attempt, gap_ms=round(gap_s * 1000))
         self._listener.on_takeover(takeover)
 
     async def check(self, now: float, grace_from: float) -> None:
         """Watchdog and sign of life (called by the client's timer)."""
-        if self._state is not _State.OPEN:
+        leg = self._leg
+        if leg is None or self._replaying:
             return
-        if now - max(self._last_received, grace_from) > self._settings.watchdog_s:
-            self._take_over("silent")
-        elif now - self._last_sent > self._settings.keepalive_s:
-            seq = self._seq
-            self._seq = seq + 1
-            await self._publish(Kind.HEARTBEAT, self._elapsed_us(), b"", seq)
+        if now - max(leg.last_received, grace_from) > self._settings.watchdog_s:
+            self._lose(leg, "silent")
+        elif now - leg.last_sent > self._settings.keepalive_s:
+            await leg.send(Kind.HEARTBEAT, leg.take_number(), self._elapsed_us())

@@ -16,7 +16,8 @@ from voxbus.contracts.stage import Stage, StageError, StreamOpen
 from voxbus.contracts.subjects import OUTPUT
 from voxbus.runtime import metrics
 from voxbus.runtime.bus import LiveBus
-from voxbus.runtime.streams.owned_stream import OwnedStream, OwnerSettings, Takeover
+from voxbus.runtime.streams.owned_stream import OwnedStream
+from voxbus.runtime.streams.owner_settings import OwnerSettings, Takeover
 
 __all__ = ["OwnedStream", "OwnerSettings", "StageClient", "StreamListener", "Takeover"]
 
@@ -114,7 +115,7 @@ class StageClient:
         except FrameError:
             metrics.STREAM_BAD_FRAMES.labels(stream.stage.value, "output").inc()
             return
-        stream.receive(frame)
+        stream.receive(frame)  # handles what its listener raises
 
     async def _tick(self) -> None:
         """Watchdog and signs of life of all streams, with one timer."""
@@ -127,4 +128,7 @@ class StageClient:
                 self._grace_from = now
             last = now
             for stream in list(self._streams.values()):
-                await stream.check(now, self._grace_from)
+                try:
+                    await stream.check(now, self._grace_from)
+                except Exception:
+                    log.exception("watchdog failed for a stream")  # the others still need it

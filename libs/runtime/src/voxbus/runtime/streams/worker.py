@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Generic
 
+import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -23,6 +25,10 @@ from voxbus.runtime.streams.worker_stream import WorkerStream
 log = structlog.get_logger(__name__)
 
 _TICK_S = 0.05
+_OPEN_TIMEOUT_S = 5.0
+"""For a provider to be ready; the owner has long asked another worker by then."""
+_INPUT_LOST = StageFailure(ErrorCode.INTERNAL, "input frames were lost; replay them", retryable=True)
+_NOT_READY = StageFailure(ErrorCode.TIMEOUT, f"no provider was ready within {_OPEN_TIMEOUT_S} s", retryable=True)
 _DRAINING = StageFailure(ErrorCode.DRAINING, "this worker is stopping; open the stream on another one", retryable=True)
 
 
@@ -107,7 +113,7 @@ class StageWorker(Generic[OpenT]):
                 self._open_subscription = await self._live.subscribe(OPEN(stage=self._stage), self._on_open, group)
             elif not wanted and self._open_subscription is not None:
                 subscription, self._open_subscription = self._open_subscription, None
-                await subscription.unsubscribe()
+                self._spawn(_leave(subscription))
 
     async def _on_open(self, msg: Msg) -> None:
         # A task, so that a provider that connects slowly does not hold up the opens behind it.
@@ -132,7 +138,8 @@ class StageWorker(Generic[OpenT]):
             self._reserved, reserved = self._reserved - 1, False
             metrics.STREAMS_ACTIVE.labels(self._stage).set(len(self._streams))
             try:
-                stream.handler = await self.service.open(request, stream)
+                async with asyncio.timeout(_OPEN_TIMEOUT_S):
+                    stream.handler = await self.service.open(request, stream)
             except BaseException:
                 stream.end("refused")
                 raise
@@ -148,6 +155,8 @@ class StageWorker(Generic[OpenT]):
             await self._refuse(msg, failure)
         except StageFailure as failure:
             await self._refuse(msg, failure)
+        except TimeoutError:
+            await self._refuse(msg, _NOT_READY)
         except Exception:
             log.exception("open failed")
             await self._refuse(
@@ -203,7 +212,7 @@ class StageWorker(Generic[OpenT]):
             if missing:
                 metrics.STREAM_GAPS.labels(self._stage, "input").inc(missing)
                 if handler.gaps_are_fatal:
-                    await self._fail_for_gap(stream)
+                    await self._fail(stream, _INPUT_LOST)
                     return
             if frame.kind is Kind.AUDIO:
                 await handler.on_audio(frame.seq, frame.timestamp_us, frame.body)
@@ -213,18 +222,17 @@ class StageWorker(Generic[OpenT]):
                 await handler.on_close()
             elif frame.kind is Kind.CANCEL:
                 stream.end("cancelled")
-                await self._cancel_handler(stream)
+                self._spawn(self._cancel_handler(stream))
         except StageFailure as failure:
-            await stream.fail(failure)
-            await self._cancel_handler(stream)
+            await self._fail(stream, failure)
         except Exception:
             stream.log.exception("stream handler failed")
-            await stream.fail(StageFailure(ErrorCode.INTERNAL, "the worker failed on an input", retryable=True))
-            await self._cancel_handler(stream)
+            await self._fail(stream, StageFailure(ErrorCode.INTERNAL, "the worker failed on an input", retryable=True))
 
-    async def _fail_for_gap(self, stream: WorkerStream) -> None:
-        await stream.fail(StageFailure(ErrorCode.INTERNAL, "input frames were lost; replay them", retryable=True))
-        await self._cancel_handler(stream)
+    async def _fail(self, stream: WorkerStream, failure: StageFailure) -> None:
+        await stream.fail(failure)
+        # A task: a handler that is slow to stop must not hold up the input of the others.
+        self._spawn(self._cancel_handler(stream))
 
     async def _cancel_handler(self, stream: WorkerStream) -> None:
         if stream.handler is None:
@@ -238,15 +246,30 @@ class StageWorker(Generic[OpenT]):
 
     async def _tick(self) -> None:
         """Heartbeats and orphans of all streams, with one timer."""
+        grace_from = 0.0
         while True:
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
+            if not self._live.connected:
+                grace_from = now  # nobody can be heard: no owner is gone for that
             for stream in list(self._streams.values()):
-                if stream.handler is None:
-                    continue
-                if now - stream.last_received > self._orphan_timeout_s:
-                    stream.log.info("stream ended, its owner is gone")
-                    stream.end("orphaned")
-                    await self._cancel_handler(stream)
-                elif now - stream.last_sent >= stream.heartbeat_s - _TICK_S:
-                    await stream.heartbeat()
+                try:
+                    await self._check(stream, now, grace_from)
+                except Exception:
+                    stream.log.exception("heartbeat failed")  # the other streams still need theirs
+
+    async def _check(self, stream: WorkerStream, now: float, grace_from: float) -> None:
+        if stream.handler is None:
+            return
+        if now - max(stream.last_received, grace_from) > self._orphan_timeout_s:
+            stream.log.info("stream ended, its owner is gone")
+            stream.end("orphaned")
+            self._spawn(self._cancel_handler(stream))
+        elif now - stream.last_sent >= stream.heartbeat_s - _TICK_S:
+            await stream.heartbeat()
+
+
+async def _leave(subscription: Subscription) -> None:
+    """Leave the queue group and answer what is under way: unsubscribing would drop it, and its senders would wait in vain."""
+    with suppress(nats.errors.Error):  # the bus is away, and the subscription with it
+        await subscription.drain()  # type: ignore[no-untyped-call]
