@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxbus.llm_worker.cutter import SentenceCutter
+from voxbus.llm_worker.cutter import MAX_PIECE_CHARS, SentenceCutter
 
 pytestmark = pytest.mark.unit
 
@@ -101,12 +103,49 @@ def test_a_long_first_piece_leaves_before_its_sentence_is_complete() -> None:
     assert cutter.feed("If you would like to come on Tuesday, then we co") == ["If you would like to come on Tuesday,"]
 
 
+def test_a_sentence_without_end_is_cut_between_words() -> None:
+    """No piece is longer than 300 characters, and the first leaves long before the last word is written."""
+    text = "and then " * 600
+    pieces = cut(text)
+    assert " ".join(pieces) == text.strip()
+    assert all(200 < len(piece) <= MAX_PIECE_CHARS for piece in pieces[:-1])
+    cutter = SentenceCutter()
+    assert cutter.feed("and then " * 34)
+
+
+def test_a_long_sentence_is_cut_at_its_last_clause() -> None:
+    """Where a clause ends in the second half of what fits, the voice pauses there."""
+    clause = "you may bring along whatever papers you have at home about it, "
+    pieces = cut(clause * 8)
+    assert [piece.endswith("about it,") for piece in pieces] == [True] * len(pieces)
+
+
+def test_a_word_without_end_is_cut() -> None:
+    """Text without any white space leaves too."""
+    assert [len(piece) for piece in cut("x" * 700)] == [300, 300, 100]
+
+
+@pytest.mark.parametrize("char", ["!", ".", "”", " ", "\n", ",", "。"])
+def test_a_character_that_repeats_for_ever_costs_no_more_than_others(char: str) -> None:
+    """Token by token, 8,000 stops, quotes or blanks are read in a moment."""
+    cutter = SentenceCutter()
+    began = time.thread_time()
+    pieces = [piece for token in ["Well...", *[char] * 8000, " Yes."] for piece in cutter.feed(token)] + cutter.finish()
+    assert time.thread_time() - began < 1
+    assert squeeze("".join(pieces)) == squeeze(f"Well...{char * 8000} Yes.")
+
+
 ODD_WORDS = (
     "Hello Dr. Mr. e.g. p.m. U.S. St. No. 5 3.50 1. J. I. yes, no; What? “Hi.” (ok.) ... … ! \n - । नमस्ते। The we well: "
     "www.example.com. a.b@c.de, *bold.* — ?! 。 你好。 \t"
 )
 words = st.sampled_from(ODD_WORDS.split(" "))
-texts = st.one_of(st.text(max_size=200), st.lists(words, max_size=60).map(" ".join), st.lists(words).map("".join))
+long_texts = st.lists(st.tuples(words, st.integers(1, 120)), max_size=6).map(
+    lambda runs: "".join((word + " ") * count if count % 2 else word * count for word, count in runs)
+)
+texts = st.one_of(
+    st.text(max_size=200), st.lists(words, max_size=60).map(" ".join), st.lists(words).map("".join), long_texts
+)
 limits = st.sampled_from([None, 30, 70])
 
 
@@ -123,4 +162,5 @@ def test_the_pieces_are_the_text_and_do_not_depend_on_tokens(text: str, limit: i
     pieces = cut(text, tokens=tokens, first_piece_chars=limit)
     assert squeeze("".join(pieces)) == squeeze(text)
     assert all(piece and piece == piece.strip() for piece in pieces)
+    assert all(len(piece) < MAX_PIECE_CHARS + 70 for piece in pieces)
     assert pieces == cut(text, first_piece_chars=limit) == cut(text, tokens=list(text), first_piece_chars=limit)

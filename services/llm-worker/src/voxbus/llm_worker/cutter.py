@@ -16,7 +16,13 @@ FIRST_PIECE_CHARS: Final = 70
 """A first piece that is longer than this leaves at the end of a clause."""
 MIN_CLAUSE_CHARS: Final = 25
 """A clause shorter than this does not leave by itself; it would sound chopped."""
+MAX_PIECE_CHARS: Final = 300
+"""A sentence that is longer leaves in parts, or the caller would wait for all of it and speech engines refuse it."""
 
+_MAX_RUN: Final = 32
+"""Stops or closing marks that are looked at together."""
+_LOOK_AHEAD: Final = 200
+"""Characters after a stop that may decide on it; most of the time the first word does."""
 _STOPS: Final = frozenset(".!?…")
 _SURE_STOPS: Final = frozenset("।॥。！？")
 """End a sentence whatever follows, white space or not."""
@@ -46,6 +52,7 @@ class SentenceCutter:
         self._text = ""
         self._position = 0
         self._clause_end = 0
+        self._blank_end = 0
         self._first_piece_chars = first_piece_chars
 
     def feed(self, text: str) -> list[str]:
@@ -62,6 +69,10 @@ class SentenceCutter:
     def _scan(self, *, final: bool) -> list[str]:
         pieces: list[str] = []
         while self._position < len(self._text):
+            if self._position == 0:
+                self._text = self._text.lstrip()
+                if not self._text:
+                    break
             end, verdict = self._look(final=final)
             if verdict is _Verdict.WAIT:
                 break
@@ -71,6 +82,8 @@ class SentenceCutter:
             self._position = end
             if self._is_long():
                 self._cut(self._clause_end, pieces)
+            elif self._position >= MAX_PIECE_CHARS:
+                self._cut(self._best_end(), pieces)
         return pieces
 
     def _look(self, *, final: bool) -> tuple[int, _Verdict]:
@@ -80,11 +93,13 @@ class SentenceCutter:
             return self._position + 1, _Verdict.CUT
         if char in _TERMINATORS:
             return self._look_at_stop(final=final)
-        if char in _CLAUSE_ENDS and self._first_piece_chars is not None:
+        if char.isspace():
+            self._blank_end = self._position + 1
+        elif char in _CLAUSE_ENDS:
             after = self._text[self._position + 1 : self._position + 2]
             if not after and not final:
                 return self._position, _Verdict.WAIT
-            if after.isspace() and len(self._text[: self._position + 1].strip()) >= MIN_CLAUSE_CHARS:
+            if after.isspace() and self._position + 1 >= MIN_CLAUSE_CHARS:
                 self._clause_end = self._position + 1
         return self._position + 1, _Verdict.KEEP
 
@@ -102,7 +117,9 @@ class SentenceCutter:
 
     def _judge(self, stops: str, closers: str, end: int, *, final: bool) -> _Verdict:
         """Whether white space after a stop ends the sentence."""
-        following = _BLANKS.sub("", self._text[end:], count=1)
+        ahead = self._text[end : end + _LOOK_AHEAD]
+        final = final or len(ahead) == _LOOK_AHEAD
+        following = _BLANKS.sub("", ahead, count=1)
         if closers or stops.startswith(("..", "…")):
             return _by_first_letter(following, final=final)
         if stops != ".":
@@ -125,17 +142,24 @@ class SentenceCutter:
         limit = self._first_piece_chars
         return limit is not None and self._clause_end > 0 and len(self._text[: self._position].strip()) >= limit
 
+    def _best_end(self) -> int:
+        """Where to cut what is too long: after a clause that is not too short for it, else between words."""
+        if self._clause_end >= MAX_PIECE_CHARS // 2:
+            return self._clause_end
+        return self._blank_end or MAX_PIECE_CHARS
+
     def _cut(self, end: int, pieces: list[str]) -> None:
         piece = self._text[:end].strip()
         self._text = self._text[end:]
-        self._position = self._clause_end = 0
+        self._position = self._clause_end = self._blank_end = 0
         if piece:
             self._first_piece_chars = None
             pieces.append(piece)
 
 
 def _skip(text: str, position: int, chars: frozenset[str]) -> int:
-    while position < len(text) and text[position] in chars:
+    end = min(len(text), position + _MAX_RUN)
+    while position < end and text[position] in chars:
         position += 1
     return position
 
