@@ -26,6 +26,7 @@ from voxbus.voice_gateway.playout import Clock, Playout
 from voxbus.voice_gateway.pump import AudioPump
 from voxbus.voice_gateway.report import CallReport
 from voxbus.voice_gateway.settings import GatewaySettings
+from voxbus.voice_gateway.silence import Silence, Step
 from voxbus.voice_gateway.timings import TurnClock
 from voxbus.voice_gateway.turn import TurnContext, TurnResult
 
@@ -74,16 +75,17 @@ class Call(CallEnd, EarListener):
         )
         self._ear = Ear(parts.client, parts.pump, self._stt_request(traceparent, request), self)
         self._waiting: list[TurnEnded] = []
-        self._asked_if_there = False
+        self._silence = Silence(agent.limits.silence_s)
         self._ending: EndReason | None = None
         self._over = False
         self._finishing: asyncio.Task[None] | None = None
-        self._started = self._active_at = time.monotonic()
+        self._started = time.monotonic()
 
     async def start(self) -> None:
         """Open the ear. Raises StageFailure when no worker takes the call in time."""
         await self._ear.stream.connect(self._parts.settings.call_setup_timeout_s)
-        self._started = self._active_at = time.monotonic()
+        self._started = time.monotonic()
+        self._silence.agent_spoke()
         self._parts.clock.add(self._tick)
         self.report.started()
         self.log.info("call started", protocol=self.line.protocol, sample_rate=self.line.sample_rate)
@@ -104,7 +106,7 @@ class Call(CallEnd, EarListener):
         """A key is as good as a word, and interrupts like one."""
         if self._over or self._ending is not None:
             return
-        self._active_at = time.monotonic()
+        self._silence.caller_acted()
         if self.agent.turn_taking.interruptible:
             self._dialogue.barge_in()
         self._dialogue.answer(digit, TurnClock.unprompted(), None)
@@ -131,7 +133,7 @@ class Call(CallEnd, EarListener):
         """Show them, and silence the agent once there are enough of them."""
         if self._over:
             return
-        self._asked_if_there = False
+        self._silence.caller_acted()
         self._send_transcript("caller", text, final=False)
         taking = self.agent.turn_taking
         enough = len(text.split()) >= taking.min_words_to_interrupt > 0
@@ -140,19 +142,22 @@ class Call(CallEnd, EarListener):
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
         """Answer it."""
-        self._active_at = time.monotonic()
         if self._over or self._ending is not None:
             return
         if not turn.text.strip():
             self._dialogue.go_on()
             return
-        self._asked_if_there = False
+        self._silence.caller_acted()
         self._send_transcript("caller", turn.text, final=True)
         agent_turn = self._dialogue.turn
         if agent_turn is not None and not agent_turn.interrupted:
-            if not self.agent.turn_taking.interruptible:
+            taking = self.agent.turn_taking
+            if not taking.interruptible:
                 self._waiting.append(turn)  # answered when the agent has finished
-            return  # too few words to interrupt: a sound of agreement
+                return
+            if agent_turn.audible and len(turn.text.split()) < taking.min_words_to_interrupt:
+                return  # a sound of agreement
+            self._dialogue.barge_in()  # the agent began while the caller spoke
         clock = TurnClock(speech_end=self._ear.moment(turn.speech_end_ms), stt_ms=turn.decide_ms + turn.transcribe_ms)
         clock.mark("turn_decided")
         self._dialogue.answer(turn.text, clock, turn)
@@ -168,7 +173,7 @@ class Call(CallEnd, EarListener):
     # The agent.
 
     def _on_turn_done(self, result: TurnResult) -> None:
-        self._active_at = time.monotonic()
+        self._silence.agent_spoke()
         if self._over:
             return
         if self._ending is not None:
@@ -202,16 +207,17 @@ class Call(CallEnd, EarListener):
         self._ear.fill(now)
         if self._ending is not None:
             return
-        limits, phrases = self.agent.limits, self.agent.phrases
-        if now - self._started > limits.max_duration_s:
-            self._say_goodbye(EndReason.MAX_DURATION, phrases.goodbye_duration)
-        elif self._dialogue.turn is None and not self._ear.speaking and now - self._active_at > limits.silence_s:
-            self._active_at = now
-            if self._asked_if_there:
-                self._say_goodbye(EndReason.CALLER_SILENT, phrases.goodbye_silence)
-            else:
-                self._asked_if_there = True
-                self._dialogue.speak(TurnKind.PROMPT, phrases.still_there)
+        if now - self._started > self.agent.limits.max_duration_s:
+            self._say_goodbye(EndReason.MAX_DURATION, self.agent.phrases.goodbye_duration)
+        elif self._dialogue.turn is None and not self._ear.in_turn(now):
+            self._watch_silence(now)
+
+    def _watch_silence(self, now: float) -> None:
+        step = self._silence.step(now)
+        if step is Step.ASK:
+            self._dialogue.speak(TurnKind.PROMPT, self.agent.phrases.still_there)
+        elif step is Step.GIVE_UP:
+            self._say_goodbye(EndReason.CALLER_SILENT, self.agent.phrases.goodbye_silence)
 
     def _say_goodbye(self, reason: EndReason, text: str) -> None:
         """End the call once the text has been heard; the caller cannot interrupt it."""

@@ -51,6 +51,8 @@ class Ear(StreamListener):
         self._last_frame = time.monotonic()
         self._finals: list[str] = []
         self._turn_start_ms: int | None = None
+        self._last_event = time.monotonic()
+        self._forget_turn_s = 2 * request.turn_taking.silence_ms / 1000
         self.speaking = False
         self.stream = client.stream(Stage.STT, request, self)
 
@@ -58,6 +60,12 @@ class Ear(StreamListener):
     def position_ms(self) -> int:
         """How much audio of the caller there has been."""
         return self._position_us // 1000
+
+    def in_turn(self, now: float) -> bool:
+        """Whether the caller has begun a turn that is not over. One that a worker says nothing more of is forgotten."""
+        if self.speaking:
+            return True
+        return self._turn_start_ms is not None and now - self._last_event < self._forget_turn_s
 
     def hear(self, pcm: bytes) -> None:
         """One 20 ms frame of the caller."""
@@ -83,6 +91,7 @@ class Ear(StreamListener):
     def on_message(self, body: bytes) -> None:
         """Speech, words, turns."""
         event = STT_EVENT.validate_json(body)
+        self._last_event = time.monotonic()
         if isinstance(event, SpeechStarted):
             self.speaking = True
             if self._turn_start_ms is None:
@@ -97,6 +106,7 @@ class Ear(StreamListener):
 
     def reopen(self) -> SttOpen:
         """The next worker gets the final words of the running turn; the runtime replays the rest as audio."""
+        self.speaking = False  # the next one says so again, if it hears a voice
         text = " ".join(self._finals)
         return self._request.model_copy(update={"turn_text": text, "turn_start_ms": self._turn_start_ms})
 
