@@ -31,7 +31,8 @@ _CLOSERS: Final = frozenset("\"'”’»›)]}*_")
 _CLAUSE_ENDS: Final = frozenset(",;:—–")
 _INITIALS: Final = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _BLANKS: Final = re.compile(r"\A[^\S\n]+")
-_NUMBER: Final = re.compile(r"\d{1,3}")
+_NUMBER: Final = re.compile(r"\d{1,2}")
+_BEFORE_ITEM: Final = frozenset(":") | _TERMINATORS | _CLOSERS
 _LEADING: Final = "\"'“‘«‹([{*_"
 
 
@@ -130,7 +131,7 @@ class SentenceCutter:
         before = self._text[: self._position]
         word = before.split()[-1].lstrip(_LEADING) if before.strip() else ""
         known = word.lower()
-        if known in NEVER_LAST or (_NUMBER.fullmatch(word) and word == before.strip()):
+        if known in NEVER_LAST or _is_item_number(word, before):
             return _Verdict.KEEP  # "Dr. Shah", and "1. " at the start of a list item
         if known in BEFORE_NUMBER:
             return _by_number(following, final=final)
@@ -162,6 +163,12 @@ def _skip(text: str, position: int, chars: frozenset[str]) -> int:
     while position < end and text[position] in chars:
         position += 1
     return position
+
+
+def _is_item_number(word: str, before: str) -> bool:
+    """Whether the word, the last of `before`, is the number of a list item: first of all, or after "Steps:"."""
+    ahead = before[: -len(word)].rstrip() if word else before
+    return bool(_NUMBER.fullmatch(word)) and (not ahead or ahead[-1] in _BEFORE_ITEM)
 
 
 def _by_first_letter(following: str, *, final: bool) -> _Verdict:
