@@ -210,6 +210,16 @@ async def test_words_from_before_a_takeover_begin_the_turn(place_call: PlaceCall
     assert [plain(final.text) for final in call.finals] == [BUSY]
 
 
+async def test_a_turn_from_before_a_takeover_ends_though_nothing_is_heard(place_call: PlaceCall, quiet: Quiet) -> None:
+    """When the owner was told that a turn started and the replay has no voice in it, an empty end of it comes."""
+    call = await place_call(turn_start_ms=2000)
+    await call.send(quiet(4000), start_ms=1500)
+    await call.until(lambda: bool(call.turns))
+    await call.close()
+    assert [(turn.text, turn.start_ms, turn.reason) for turn in call.turns] == [("", 2000, TurnEndReason.SILENCE)]
+    assert call.messages == call.turns
+
+
 async def test_words_are_not_lost_when_no_audio_follows_a_takeover(place_call: PlaceCall) -> None:
     """A stream that is closed before any audio still ends the turn whose words it was told."""
     call = await place_call(turn_text="Hello there.", turn_start_ms=2000)

@@ -175,9 +175,9 @@ def test_closing_ends_a_running_turn_only() -> None:
     assert machine.close() == [Ended(0, 20 * WINDOW_MS, TurnEndReason.CLOSED, None)]
 
 
-def test_a_turn_with_words_goes_on_after_a_takeover() -> None:
-    """With words known from before, speech resumes the turn, which keeps its start."""
-    machine = TurnMachine(5000, SILENCE_MS, turn_start_ms=2000, has_words=True)
+def test_a_turn_goes_on_after_a_takeover() -> None:
+    """Speech resumes the turn that began before, which keeps its start."""
+    machine = TurnMachine(5000, SILENCE_MS, turn_start_ms=2000)
     assert machine.in_turn
     assert speak(machine, START_WINDOWS) == [Started(5000, resumed=True)]
     ended = machine.close()[0]
@@ -185,15 +185,23 @@ def test_a_turn_with_words_goes_on_after_a_takeover() -> None:
     assert ended.start_ms == 2000
 
 
-def test_a_turn_with_words_ends_by_silence_after_a_takeover() -> None:
+def test_a_turn_ends_by_silence_after_a_takeover() -> None:
     """With nothing more to hear the ceiling ends the turn; the model is not asked about mere silence."""
-    machine = TurnMachine(5000, SILENCE_MS, turn_start_ms=2000, has_words=True)
+    machine = TurnMachine(5000, SILENCE_MS, turn_start_ms=2000)
     (ended,) = hear(machine, SILENCE, SILENCE_MS // WINDOW_MS + 1)
     assert ended == Ended(2000, 5000, TurnEndReason.SILENCE, None)
 
 
-def test_a_turn_without_words_keeps_its_start_after_a_takeover() -> None:
-    """The replayed voice is met again as the start of the turn that the owner knows, and only of that one."""
+def test_the_silence_before_a_replayed_turn_does_not_count() -> None:
+    """A replay begins before the turn does: the ceiling counts from the turn's start, and its end is not before that."""
+    machine = TurnMachine(1500, SILENCE_MS, turn_start_ms=2000)
+    decisions = hear(machine, SILENCE, (500 + SILENCE_MS) // WINDOW_MS)
+    assert decisions == []
+    assert machine.hear(SILENCE) == [Ended(2000, 2000, TurnEndReason.SILENCE, None)]
+
+
+def test_only_the_turn_from_before_a_takeover_keeps_its_start() -> None:
+    """The replayed voice is met again as that of the turn that the owner knows; the next turn is a new one."""
     machine = TurnMachine(1500, SILENCE_MS, turn_start_ms=1600)
     hear(machine, SILENCE, 5)
     speak(machine, 20)

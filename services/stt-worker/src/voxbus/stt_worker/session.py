@@ -101,12 +101,10 @@ class SttSession(StreamHandler, WordsListener):
         self._timeline = Timeline(timestamp_us)
         start_ms = self._timeline.origin_ms
         self._audio = AudioBuffer(start_ms)
-        self._machine = TurnMachine(
-            start_ms,
-            request.turn_taking.silence_ms,
-            turn_start_ms=request.turn_start_ms,
-            has_words=bool(request.turn_text),
-        )
+        turn_start_ms = request.turn_start_ms
+        if turn_start_ms is None and request.turn_text:
+            turn_start_ms = start_ms
+        self._machine = TurnMachine(start_ms, request.turn_taking.silence_ms, turn_start_ms=turn_start_ms)
 
     # Turns.
 

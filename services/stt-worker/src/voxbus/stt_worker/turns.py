@@ -72,17 +72,14 @@ class _State(Enum):
 class TurnMachine:
     """The turns of one call, from `start_ms` on.
 
-    `turn_start_ms`: the first turn began before this stream did. `has_words`: and some of its words are already known,
-    so it goes on here with a pause.
+    `turn_start_ms`: the owner was told elsewhere that a turn started then, and must hear of its end. It goes on here with a
+    pause, whether or not its voice is heard again.
     """
 
-    def __init__(
-        self, start_ms: int, silence_ms: int, *, turn_start_ms: int | None = None, has_words: bool = False
-    ) -> None:
+    def __init__(self, start_ms: int, silence_ms: int, *, turn_start_ms: int | None = None) -> None:
         self.now_ms = start_ms
         self._silence_ms = silence_ms
         self._ask_at_ms = (PAUSE_MS, max(2 * PAUSE_MS, int(silence_ms * ASK_AGAIN_AT)))
-        self._earlier_start_ms = turn_start_ms
         self._turn_start_ms = start_ms
         self._speech_end_ms = start_ms
         self._state = _State.IDLE
@@ -94,9 +91,10 @@ class TurnMachine:
         self._asked_at_ms: int | None = None
         self._asks = 0
         self._probability: float | None = None
-        if has_words:
+        if turn_start_ms is not None:
             self._state = _State.PAUSED
-            self._turn_start_ms = start_ms if turn_start_ms is None else turn_start_ms
+            self._turn_start_ms = turn_start_ms
+            self._speech_end_ms = max(start_ms, turn_start_ms)
             self._asks = len(self._ask_at_ms)  # of silence alone the turn model knows nothing
 
     @property
@@ -200,7 +198,7 @@ class TurnMachine:
         at_ms = self.now_ms if self._onset_ms is None else self._onset_ms
         resumed = self.in_turn
         if not resumed:
-            self._turn_start_ms = at_ms if self._earlier_start_ms is None else min(at_ms, self._earlier_start_ms)
+            self._turn_start_ms = at_ms
         self._state = _State.SPEAKING
         self._speech_end_ms = self.now_ms
         self._asked_at_ms = None
@@ -211,7 +209,6 @@ class TurnMachine:
     def _end(self, reason: TurnEndReason) -> Ended:
         ended = Ended(self._turn_start_ms, self._speech_end_ms, reason, self._probability)
         self._state = _State.IDLE
-        self._earlier_start_ms = None
         self._asked_at_ms = None
         self._probability = None
         self._forget_onset()
