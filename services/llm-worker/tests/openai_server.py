@@ -38,6 +38,10 @@ class Reply:
     fault_after: int = 0
     token_s: float = 0.0
     endless: bool = False
+    open_after: str = ""
+    """The connection stays open and silent after "stop" (the finish reason) or "usage"; "cut": it is cut after "stop"."""
+    indices: tuple[int | None, ...] = ()
+    """Of the tool calls, as servers that do not count them send them; empty: 0, 1, 2…"""
 
 
 @dataclass
@@ -145,14 +149,21 @@ class _Stream:
             await self._event(self._chunk({"content": " and on"}))
         await self._tool_calls()
         await self._event(self._chunk({}, "tool_calls" if reply.tool_calls else "stop"))
+        if reply.open_after == "cut":
+            return False
         if self._body.get("stream_options", {}).get("include_usage"):
+            if reply.open_after == "stop":
+                await asyncio.Event().wait()
             usage = {"prompt_tokens": 7, "completion_tokens": len(reply.tokens), "total_tokens": 7 + len(reply.tokens)}
             await self._event({**self._chunk({}), "choices": [], "usage": usage})
+        if reply.open_after == "usage":
+            await asyncio.Event().wait()
         await self._data("[DONE]")
         return await self._end()
 
     async def _tool_calls(self) -> None:
-        for index, (call_id, name, parts) in enumerate(self._reply.tool_calls):
+        for number, (call_id, name, parts) in enumerate(self._reply.tool_calls):
+            index = self._reply.indices[number] if self._reply.indices else number
             function = {"name": name, "arguments": ""}
             head = {"index": index, "id": call_id, "type": "function", "function": function}
             await self._event(self._chunk({"tool_calls": [head]}))

@@ -168,6 +168,19 @@ async def test_failures_have_a_code(
     assert "Tuesday" not in told
 
 
+@pytest.mark.parametrize(("open_after", "tokens"), [("stop", 0), ("usage", 7), ("cut", 0)])
+async def test_a_complete_reply_needs_no_close(server: OpenAiServer, open_after: str, tokens: int) -> None:
+    """A server that said "stop" is not waited for as if it were still writing, and what happens to the connection does not matter."""
+    service = make_service(llm_local_base_url=server.base_url, llm_token_timeout_s=5)
+    server.replies.append(Reply(tokens=("Yes.",), open_after=open_after))
+    began = time.monotonic()
+    stream = await reply(service)
+    assert stream.sentences == ["Yes."]
+    assert stream.finished.usage.input_tokens == tokens
+    assert time.monotonic() - began < 2
+    await service.stop()
+
+
 async def test_a_server_that_is_not_there_is_a_retryable_failure() -> None:
     """A refused connection is the provider's failure and comes at once."""
     service = make_service(llm_local_base_url="http://127.0.0.1:1/v1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from openai import AsyncOpenAI, AsyncStream, Timeout
 from openai.resources.chat import AsyncCompletions  # imported here, or the SDK does it in the first call (50 ms)
@@ -28,7 +28,9 @@ from voxbus.llm_worker.providers.openai_messages import chat_messages, chat_tool
 from voxbus.llm_worker.settings import Settings
 from voxbus.runtime.streams import StageFailure
 
-_NO_KEY = "none"
+_NO_KEY: Final = "none"
+_USAGE_TIMEOUT_S: Final = 0.3
+"""After the finish reason only the usage is still to come, and some servers never close the connection."""
 
 
 class LocalSettings(BaseModel):
@@ -144,13 +146,17 @@ class LocalModel(Model):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._first_token_timeout_s
         stream: AsyncStream[ChatCompletionChunk] | None = None
+        finished = False
         try:
             async with asyncio.timeout_at(deadline):
                 stream = await self._open(request)
             while True:
                 async with asyncio.timeout_at(deadline):
                     chunk = await anext(stream)
-                if _says_something(chunk):
+                if not finished and _finishes(chunk):
+                    finished = True
+                    deadline = loop.time() + min(_USAGE_TIMEOUT_S, self._token_timeout_s)
+                elif not finished and _says_something(chunk):
                     deadline = loop.time() + self._token_timeout_s
                 yield chunk
         except StopAsyncIteration:
@@ -158,7 +164,8 @@ class LocalModel(Model):
         except (GeneratorExit, asyncio.CancelledError):
             raise
         except Exception as error:
-            raise failure_of(error) from None
+            if not finished:
+                raise failure_of(error) from None
         finally:
             if stream is not None:
                 await stream.close()
@@ -202,6 +209,10 @@ class _ToolCalls:
 def _says_something(chunk: ChatCompletionChunk) -> bool:
     """Servers send a chunk with the role alone before they have done any work."""
     return any(choice.delta.content or choice.delta.tool_calls for choice in chunk.choices or () if choice.delta)
+
+
+def _finishes(chunk: ChatCompletionChunk) -> bool:
+    return any(choice.finish_reason is not None for choice in (chunk.choices or ())[:1])
 
 
 def _usage(chunk: ChatCompletionChunk) -> Usage:
