@@ -63,16 +63,22 @@ class SttService(StageService[SttOpen]):
         return SttSession(request, stream, self._engines, recogniser)
 
     async def _open_recogniser(self, request: SttOpen) -> tuple[ProviderChoice, RecogniserSession]:
-        """The first provider that opens, and its session; raises the first one's failure when none does."""
+        """The first provider that opens, and its session.
+
+        Raises a failure when none does: a retryable one if there is one, for then another try may succeed.
+        """
         failures: list[StageFailure] = []
         for choice in request.providers:
             try:
-                provider = self._provider(choice.name)
-                return choice, await provider.open(request.language, choice.settings)
+                return choice, await self._provider(choice.name).open(request.language, choice.settings)
             except StageFailure as failure:
                 log.warning("provider refused", provider=choice.name, code=failure.code.value, call_id=request.call_id)
                 failures.append(failure)
-        raise failures[0]
+            except Exception:
+                log.exception("provider failed to open", provider=choice.name, call_id=request.call_id)
+                message = f"speech-to-text provider {choice.name!r} failed to open"
+                failures.append(StageFailure(ErrorCode.PROVIDER_FAILED, message, retryable=True))
+        raise next((failure for failure in failures if failure.retryable), failures[0])
 
     def _provider(self, name: str) -> SttProvider:
         provider = self._providers.get(name)
