@@ -170,7 +170,7 @@ async def test_failures_have_a_code(
 
 @pytest.mark.parametrize(("open_after", "tokens"), [("stop", 0), ("usage", 7), ("cut", 0)])
 async def test_a_complete_reply_needs_no_close(server: OpenAiServer, open_after: str, tokens: int) -> None:
-    """A server that said "stop" is not waited for as if it were still writing, and what happens to the connection does not matter."""
+    """A server that said "stop" is not waited for any longer, whatever happens to the connection."""
     service = make_service(llm_local_base_url=server.base_url, llm_token_timeout_s=5)
     server.replies.append(Reply(tokens=("Yes.",), open_after=open_after))
     began = time.monotonic()

@@ -248,11 +248,21 @@ async def test_ending_the_call_ends_the_turn(service: LlmService, fake: FakeProv
     assert stream.outcome == "finished"
 
 
-async def test_the_rounds_of_a_turn_are_bounded(service: LlmService, fake: FakeProvider) -> None:
-    """A model that calls tools for ever is asked three times, as set, and the turn then ends."""
+async def test_a_turn_with_many_tools_ends_in_words(service: LlmService, fake: FakeProvider) -> None:
+    """A model that would call tools for ever may go on three times, as set; the last time without tools, so it speaks."""
+    fake.rounds.extend([[ToolCallRequested(f"c{number}", "book", '{"day": "x"}')] for number in range(3)])
+    fake.rounds.append([*text("All is booked.")])
+    stream = await (await ReplyStream(reply_request(FAKE, tools=(BOOK,))).open(service)).done()
+    assert [len(request.tools) for request in fake.requests] == [1, 1, 1, 0]
+    assert stream.sentences == ["All is booked."]
+    assert stream.kinds[-1] == "finished"
+
+
+async def test_a_model_that_calls_tools_it_was_not_given_is_stopped(service: LlmService, fake: FakeProvider) -> None:
+    """Calls in the last round are neither made nor reported, and there is no other round."""
     fake.rounds.extend([[ToolCallRequested(f"c{number}", "book", '{"day": "x"}')] for number in range(10)])
     stream = await (await ReplyStream(reply_request(FAKE, tools=(BOOK,))).open(service)).done()
-    assert len(fake.requests) == 3
+    assert (len(fake.requests), len(stream.calls)) == (4, 3)
     assert stream.kinds[-1] == "finished"
 
 

@@ -28,7 +28,10 @@ class Settings(WorkerSettings):
     llm_first_token_timeout_s: float = Field(default=8.0, gt=0, description="From a request to its first token.")
     llm_token_timeout_s: float = Field(default=4.0, gt=0, description="Between two tokens.")
     llm_tool_rounds: int = Field(
-        default=4, ge=1, le=20, description="How often in a turn a model may go on after tool calls."
+        default=4,
+        ge=1,
+        le=20,
+        description="How often in a turn a model may go on after tool calls; the last time it must speak.",
     )
     llm_first_piece_chars: int | None = Field(
         default=FIRST_PIECE_CHARS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from voxbus.contracts.llm import ChatMessage, LlmToolCalled, Role, ToolCall, ToolKind, Usage
@@ -49,10 +49,13 @@ class Turn:
     async def run(self, request: ReplyRequest) -> AsyncGenerator[TurnEvent, None]:
         """First token, sentences that were not spoken yet, and tool calls, as they come."""
         unspoken = _Unspoken(request.spoken)
-        for _ in range(self._max_rounds):
+        for round_number in range(self._max_rounds + 1):
+            last = round_number == self._max_rounds
+            if last:
+                request = replace(request, tools=())  # nothing is left but to speak
             written: list[str] = []
             calls: list[LlmToolCalled] = []
-            async with aclosing(self._round(request, written, calls)) as events:
+            async with aclosing(self._round(request, written, calls, last=last)) as events:
                 async for event in events:
                     if not isinstance(event, Sentence) or unspoken.is_new(event.text):
                         yield event
@@ -61,7 +64,7 @@ class Turn:
             request = request.extended(*_round_messages("".join(written), calls))
 
     async def _round(
-        self, request: ReplyRequest, written: list[str], calls: list[LlmToolCalled]
+        self, request: ReplyRequest, written: list[str], calls: list[LlmToolCalled], *, last: bool
     ) -> AsyncGenerator[TurnEvent, None]:
         cutter = SentenceCutter(first_piece_chars=self._first_piece_chars if not request.turn else None)
         async with aclosing(_generator(self._model.reply(request))) as reply:
@@ -79,8 +82,10 @@ class Turn:
                 elif isinstance(event, ToolCallRequested):
                     for sentence in _speakable(cutter.finish()):
                         yield sentence
-                    calls.append(self._toolbox.call(event))
-                    yield calls[-1]
+                    call = self._toolbox.call(event)
+                    if not last or call.kind is ToolKind.END_CALL:
+                        calls.append(call)
+                        yield call
         for sentence in _speakable(cutter.finish()):
             yield sentence
 
