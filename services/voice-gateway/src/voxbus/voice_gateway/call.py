@@ -19,9 +19,10 @@ from voxbus.contracts.stage import ErrorCode, Stage, StageError
 from voxbus.contracts.stt import SttOpen, TurnEnded
 from voxbus.runtime.streams import OwnedStream, StageClient, Takeover
 from voxbus.runtime.trace import new_traceparent, trace_id
-from voxbus.voice_gateway.dialogue import Dialogue
+from voxbus.voice_gateway.dialogue import CallerWords, Dialogue
 from voxbus.voice_gateway.ear import Ear, EarListener
 from voxbus.voice_gateway.edge.line import CallEnd, CallRequest, Line
+from voxbus.voice_gateway.keys import Keys
 from voxbus.voice_gateway.playout import Clock, Playout
 from voxbus.voice_gateway.pump import AudioPump
 from voxbus.voice_gateway.report import CallReport
@@ -74,7 +75,8 @@ class Call(CallEnd, EarListener):
             log=self.log,
         )
         self._ear = Ear(parts.client, parts.pump, self._stt_request(traceparent, request), self)
-        self._waiting: list[TurnEnded] = []
+        self._keys = Keys()
+        self._waiting: list[CallerWords] = []
         self._silence = Silence(agent.limits.silence_s)
         self._ending: EndReason | None = None
         self._over = False
@@ -103,13 +105,13 @@ class Call(CallEnd, EarListener):
         """The play-out clock is what counts here."""
 
     def on_dtmf(self, digit: str) -> None:
-        """A key is as good as a word, and interrupts like one."""
+        """A key is as good as a word, and interrupts like one; several in a row are answered together."""
         if self._over or self._ending is not None:
             return
         self._silence.caller_acted()
+        self._keys.press(digit, time.monotonic())
         if self.agent.turn_taking.interruptible:
             self._dialogue.barge_in()
-        self._dialogue.answer(digit, TurnClock.unprompted(), None)
 
     def on_hangup(self) -> None:
         """The caller is done."""
@@ -145,22 +147,28 @@ class Call(CallEnd, EarListener):
         if self._over or self._ending is not None:
             return
         if not turn.text.strip():
-            self._dialogue.go_on()
+            if not self._keys:
+                self._dialogue.go_on()
             return
         self._silence.caller_acted()
         self._send_transcript("caller", turn.text, final=True)
-        agent_turn = self._dialogue.turn
-        if agent_turn is not None and not agent_turn.interrupted:
-            taking = self.agent.turn_taking
-            if not taking.interruptible:
-                self._waiting.append(turn)  # answered when the agent has finished
-                return
-            if agent_turn.audible and len(turn.text.split()) < taking.min_words_to_interrupt:
-                return  # a sound of agreement
-            self._dialogue.barge_in()  # the agent began while the caller spoke
+        taking, agent_turn = self.agent.turn_taking, self._dialogue.turn
+        speaking = agent_turn is not None and agent_turn.audible and not agent_turn.interrupted
+        if speaking and taking.interruptible and len(turn.text.split()) < taking.min_words_to_interrupt:
+            return  # a sound of agreement
         clock = TurnClock(speech_end=self._ear.moment(turn.speech_end_ms), stt_ms=turn.decide_ms + turn.transcribe_ms)
         clock.mark("turn_decided")
-        self._dialogue.answer(turn.text, clock, turn)
+        keys = self._keys.take()
+        self._answer(CallerWords(f"{keys} {turn.text}".strip(), clock, turn))
+
+    def _answer(self, words: CallerWords) -> None:
+        turn = self._dialogue.turn
+        if turn is not None and not turn.interrupted:
+            if not self.agent.turn_taking.interruptible:
+                self._waiting.append(words)  # answered when the agent has finished
+                return
+            self._dialogue.barge_in()  # the agent began while the caller spoke
+        self._dialogue.answer(words)
 
     def on_ear_failed(self, error: StageError) -> None:
         """The agent is deaf: say so and end."""
@@ -179,9 +187,11 @@ class Call(CallEnd, EarListener):
         if self._ending is not None:
             if self._dialogue.turn is None:  # the goodbye was the last one
                 self.end(self._ending)
+        elif result.interrupted:
+            return  # the caller has the word
         elif result.failure is not None:
             self._fail(*result.failure)
-        elif not result.interrupted:
+        else:
             self._after_turn(result)
 
     def _after_turn(self, result: TurnResult) -> None:
@@ -189,7 +199,9 @@ class Call(CallEnd, EarListener):
             self.end(EndReason.AGENT_ENDED)
         elif self._waiting:
             waiting, self._waiting = self._waiting, []
-            self._dialogue.answer(" ".join(turn.text for turn in waiting), TurnClock.unprompted(), waiting[-1])
+            turns = [words.turn for words in waiting if words.turn is not None]
+            text = " ".join(words.text for words in waiting)
+            self._dialogue.answer(CallerWords(text, TurnClock.unprompted(), turns[-1] if turns else None))
 
     def _on_sentence_played(self, index: int) -> None:
         if self._dialogue.turn is not None:
@@ -209,7 +221,9 @@ class Call(CallEnd, EarListener):
             return
         if now - self._started > self.agent.limits.max_duration_s:
             self._say_goodbye(EndReason.MAX_DURATION, self.agent.phrases.goodbye_duration)
-        elif self._dialogue.turn is None and not self._ear.in_turn(now):
+        elif self._keys.complete(now):
+            self._answer(CallerWords(self._keys.take(), TurnClock.unprompted(), None))
+        elif self._dialogue.turn is None and not self._keys and not self._ear.in_turn(now):
             self._watch_silence(now)
 
     def _watch_silence(self, now: float) -> None:

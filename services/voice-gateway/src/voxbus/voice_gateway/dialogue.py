@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from voxbus.contracts.call import TurnKind
@@ -16,6 +17,19 @@ from voxbus.voice_gateway.timings import TurnClock
 from voxbus.voice_gateway.turn import AgentTurn, TurnContext, TurnResult
 
 Run = Callable[[AgentTurn], Awaitable[TurnResult]]
+
+
+_CLOSE_S = 2.0
+
+
+@dataclass(frozen=True)
+class CallerWords:
+    """What the caller said, or keyed, for the agent to answer."""
+
+    text: str
+    clock: TurnClock
+    turn: TurnEnded | None
+    """The turn of speech it was; None for keys."""
 
 
 class Dialogue:
@@ -40,6 +54,7 @@ class Dialogue:
         self._log = log
         self._conversation = Conversation()
         self._turn: AgentTurn | None = None
+        self._live: set[AgentTurn] = set()  # the running one, and those that wait for it
         self._task: asyncio.Task[None] | None = None
         self._interrupted: TurnResult | None = None
         self._closed = False
@@ -50,16 +65,17 @@ class Dialogue:
         """The agent's turn now; None while it only listens."""
         return self._turn
 
-    def answer(self, text: str, clock: TurnClock, turn: TurnEnded | None) -> None:
-        """Let the model answer the caller's words."""
+    def answer(self, words: CallerWords) -> None:
+        """Let the model answer the caller."""
         self._interrupted = None
-        self._report.caller_said(text, turn)
 
         async def run(agent_turn: AgentTurn) -> TurnResult:
-            self._conversation.caller_said(text)
+            # Now, not before: until its turn came, another was still the caller's latest.
+            self._conversation.caller_said(words.text)
+            self._report.caller_said(words.text, words.turn)
             return await agent_turn.reply(self._conversation.messages)
 
-        self._begin(AgentTurn(self._context, TurnKind.REPLY, clock), run)
+        self._begin(AgentTurn(self._context, TurnKind.REPLY, words.clock), run)
 
     def speak(self, kind: TurnKind, text: str) -> None:
         """Say a given text."""
@@ -75,8 +91,8 @@ class Dialogue:
 
     def fall_silent(self) -> None:
         """Stop speaking, or thinking, at once."""
-        if self._turn is not None:
-            self._turn.interrupt()
+        for turn in tuple(self._live):
+            turn.interrupt()
 
     def go_on(self) -> None:
         """What cut the agent off was a noise and no words: take up the rest."""
@@ -84,14 +100,19 @@ class Dialogue:
             self._spawn(self._take_up(self._task))
 
     async def close(self) -> None:
-        """End the running turn and start no other."""
+        """End all turns, within two seconds, and start no other."""
         self._closed = True
         self.fall_silent()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            _, late = await asyncio.wait(self._tasks, timeout=_CLOSE_S)
+            for task in late:
+                self._log.error("turn did not end")
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def _begin(self, turn: AgentTurn, run: Run) -> None:
         before, self._turn = self._task, turn
+        self._live.add(turn)
         self._task = self._spawn(self._run(turn, run, before))
 
     async def _run(self, turn: AgentTurn, run: Run, before: asyncio.Task[None] | None) -> None:
@@ -105,6 +126,8 @@ class Dialogue:
             self._log.exception("turn failed")
             self._broken()
             return
+        finally:
+            self._live.discard(turn)
         if self._turn is turn:
             self._turn = None
         self._record(turn, result)
@@ -128,7 +151,7 @@ class Dialogue:
             if called.ok and called.kind is ToolKind.RECORD:
                 self._report.variables.update(called.call.arguments)
         TURNS.labels(turn.kind.value, _outcome(result)).inc()
-        if result.interrupted:
+        if result.interrupted and self._turn is None:  # else the caller has said something newer
             self._interrupted = result
         if result.heard or not result.interrupted:
             self._report.turn_completed(turn.kind, result)

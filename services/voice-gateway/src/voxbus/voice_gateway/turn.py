@@ -65,6 +65,7 @@ class AgentTurn:
         self._to_say: deque[Message | None] = deque()  # None: no more
         self._wake = asyncio.Event()
         self._over = asyncio.Event()
+        self._begun = False
         self.interrupted = False
         self._failure: tuple[Stage, StageError] | None = None
 
@@ -75,15 +76,19 @@ class AgentTurn:
 
     async def say(self, text: str) -> TurnResult:
         """Speak a given text."""
-        self._context.playout.begin(self.utterance)
+        if self.interrupted:
+            return self._result()
+        self._begin()
         self._add_sentence(0, text)
         self._add_end()
         return await self._run()
 
     async def reply(self, messages: tuple[ChatMessage, ...]) -> TurnResult:
         """Let the model answer the conversation, and speak it."""
+        if self.interrupted:
+            return self._result()
         context = self._context
-        context.playout.begin(self.utterance)
+        self._begin()
         agent = context.agent
         request = LlmOpen(
             **self._identity(), providers=agent.llm.providers, system_prompt=agent.system_prompt,
@@ -101,14 +106,19 @@ class AgentTurn:
         return await self._run()
 
     def interrupt(self) -> None:
-        """The caller cuts in: silence at once, and both streams are cancelled."""
+        """The caller cuts in: silence at once, and both streams are cancelled. A turn that has not begun never does."""
         if not self._over.is_set():
             self.interrupted = True
-            self._context.playout.clear()
+            if self._begun:  # until then play-out is another turn's
+                self._context.playout.clear()
             self._over.set()
             self._wake.set()
 
     # What happens.
+
+    def _begin(self) -> None:
+        self._begun = True
+        self._context.playout.begin(self.utterance)
 
     def _on_sentence(self, sentence: LlmSentence) -> None:
         self._add_sentence(sentence.index, sentence.text)
@@ -126,6 +136,8 @@ class AgentTurn:
         self.clock.mark("first_played")
 
     def _fail(self, stage: Stage, error: StageError) -> None:
+        if self._over.is_set():
+            return  # nobody waits for it any more
         if self._failure is None:
             self._failure = (stage, error)
         # What is already there is still played: half an answer is better than a cut word.
