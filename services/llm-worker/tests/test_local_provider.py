@@ -181,6 +181,16 @@ async def test_a_complete_reply_needs_no_close(server: OpenAiServer, open_after:
     await service.stop()
 
 
+async def test_half_a_character_does_not_end_the_turn(server: OpenAiServer, service: LlmService) -> None:
+    """A lone surrogate in the text, or in a tool call, is replaced."""
+    server.replies.append(Reply(tokens=("Hello \ud83d.",), tool_calls=(("c1\ud83d", "bo\ud83dok", ("{}\ud83d",)),)))
+    server.replies.append(Reply(tokens=("Bye.",)))
+    stream = await reply(service, tools=(BOOK,))
+    assert stream.sentences == ["Hello \ufffd.", "Bye."]
+    assert (stream.calls[0].call.id, stream.calls[0].call.name) == ("c1\ufffd", "bo\ufffdok")
+    assert stream.outcome == "finished"
+
+
 async def test_a_server_that_is_not_there_is_a_retryable_failure() -> None:
     """A refused connection is the provider's failure and comes at once."""
     service = make_service(llm_local_base_url="http://127.0.0.1:1/v1")

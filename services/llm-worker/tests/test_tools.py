@@ -114,3 +114,10 @@ def test_arguments_may_be_nested_too_deeply() -> None:
     assert "too deeply" in call({}, '{"a": ' * 900 + "1" + "}" * 900).result
     assert "too deeply" in call({}, '{"a": ' + "[" * 40 + "]" * 40 + "}").result
     assert call({}, {"a": [[[{"b": [1]}]]]}).ok
+
+
+def test_half_a_character_in_the_arguments_is_replaced() -> None:
+    """A lone surrogate, which no message can carry, becomes a replacement character; a whole pair stays."""
+    made = call({}, '{"a \\ud83d": ["b \\ud83d", "\\ud83d\\ude00"]}')
+    assert made.call.arguments == {"a \ufffd": ["b \ufffd", "\U0001f600"]}
+    assert made.model_dump_json()

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from voxbus.contracts.llm import LlmToolCalled, Tool, ToolCall, ToolKind
 from voxbus.contracts.stage import ErrorCode
-from voxbus.llm_worker.providers.base import ToolCallRequested, arguments_schema
+from voxbus.llm_worker.providers.base import ToolCallRequested, arguments_schema, well_formed
 from voxbus.llm_worker.schemas import ArgumentsSchema
 from voxbus.runtime.streams import StageFailure
 
@@ -58,6 +58,7 @@ def _arguments(text: str) -> tuple[dict[str, Any], str]:
     """The arguments, and what is wrong with them."""
     try:
         arguments = json.loads(text) if text.strip() else {}
+        arguments = json.loads(well_formed(json.dumps(arguments, ensure_ascii=False)))
     except ValueError:
         return {}, "the arguments are not valid JSON"
     except RecursionError:

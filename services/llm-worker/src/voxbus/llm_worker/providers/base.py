@@ -98,6 +98,11 @@ def arguments_schema(tool: Tool) -> dict[str, JsonValue]:
     return dict(tool.parameters) or {"type": "object", "properties": {}}
 
 
+def well_formed(text: str) -> str:
+    """The text with "\ufffd" for each half of a surrogate pair that is alone; UTF-8, and so no message, can carry those."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def bad_settings(provider: str, settings: type[BaseModel], error: ValidationError) -> StageFailure:
     """The refusal of an agent's settings: what is wrong with them and which there are."""
     problem = error.errors(include_url=False, include_input=False, include_context=False)[0]

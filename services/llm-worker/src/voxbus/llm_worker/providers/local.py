@@ -22,6 +22,7 @@ from voxbus.llm_worker.providers.base import (
     ToolCallRequested,
     UsageReported,
     bad_settings,
+    well_formed,
 )
 from voxbus.llm_worker.providers.openai_errors import failure_of
 from voxbus.llm_worker.providers.openai_messages import chat_messages, chat_tools
@@ -130,7 +131,7 @@ class LocalModel(Model):
                     finished = finished or choice.finish_reason is not None
                     delta = choice.delta
                     if delta is not None and delta.content:
-                        yield TextDelta(delta.content)
+                        yield TextDelta(well_formed(delta.content))
                     calls.add(delta)
         except (AttributeError, TypeError):  # the SDK does not validate what it was sent
             raise failure_of(ValueError("malformed chunk")) from None
@@ -201,7 +202,9 @@ class _ToolCalls:
 
     def complete(self) -> list[ToolCallRequested]:
         return [
-            ToolCallRequested(call_id or f"call_{self._round_number}_{index}", name, arguments)
+            ToolCallRequested(
+                well_formed(call_id) or f"call_{self._round_number}_{index}", well_formed(name), well_formed(arguments)
+            )
             for index, (call_id, name, arguments) in sorted(self._parts.items())
         ]
 
