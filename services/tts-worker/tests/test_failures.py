@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 from voxbus.contracts.frame import Kind
 from voxbus.contracts.stage import ErrorCode
 from voxbus.runtime.streams import StageFailure
-from voxbus.tts_worker.handler import MAX_SENTENCE_CHARS
 
 pytestmark = pytest.mark.unit
 Open = Callable[..., Awaitable[Listener]]
@@ -121,14 +120,6 @@ async def test_what_is_no_sentence_is_refused(open_fake: Open, body: bytes) -> N
     with pytest.raises(StageFailure, match="an index") as caught:
         await listener.handler.on_message(0, body)
     assert caught.value.code is ErrorCode.BAD_REQUEST
-    await listener.handler.on_cancel()
-
-
-async def test_an_endless_sentence_is_refused(open_fake: Open) -> None:
-    """A sentence over the limit is a bad request, not minutes of synthesis."""
-    listener = await open_fake()
-    with pytest.raises(StageFailure, match=str(MAX_SENTENCE_CHARS)):
-        await listener.say("x" * (MAX_SENTENCE_CHARS + 1))
     await listener.handler.on_cancel()
 
 

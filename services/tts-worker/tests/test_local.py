@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from voxbus.contracts.audio import SAMPLE_RATE
 from voxbus.contracts.stage import ErrorCode
 from voxbus.runtime.streams import StageFailure
-from voxbus.tts_worker.engine import MAX_CHARS, Engine, split_long
+from voxbus.tts_worker.engine import Engine
 from voxbus.tts_worker.silence import SILENT
 from voxbus.tts_worker.vocoder import BlockVocoder
 
@@ -111,19 +111,6 @@ def test_blocks_are_the_engines_own_waveform(engine: Engine) -> None:
 def test_what_it_cannot_say_is_nothing(engine: Engine, text: str) -> None:
     """Text without anything this voice can pronounce has no phonemes rather than a click."""
     assert engine.phonemes(text) == []
-
-
-@pytest.mark.parametrize("text", ["word " * 400, "x" * 2000, f"{LONG} " * 8, "short."])
-def test_long_text_is_cut_in_parts(text: str) -> None:
-    """No part is longer than the limit, and together they are the text."""
-    parts = split_long(text.strip())
-    assert all(0 < len(part) <= MAX_CHARS for part in parts)
-    assert "".join(parts).replace(" ", "") == text.replace(" ", "")
-
-
-def test_long_text_is_cut_at_clauses() -> None:
-    """Where there are clauses, each part ends with one."""
-    assert all(part.endswith((",", ".")) for part in split_long(f"{LONG} " * 8))
 
 
 async def test_a_long_sentence_comes_in_blocks(open_local: Open) -> None:

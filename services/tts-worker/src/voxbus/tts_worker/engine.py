@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Final
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from voxbus.contracts.audio import SAMPLE_RATE
 from voxbus.runtime.audio import StreamResampler
 from voxbus.tts_worker.english import spoken_english
+from voxbus.tts_worker.parts import split_long
 from voxbus.tts_worker.silence import SilenceTrimmer
 from voxbus.tts_worker.vocoder import BlockVocoder
 
@@ -27,7 +27,6 @@ BLOCK_FRAMES: Final = 80
 MAX_CHARS: Final = 300
 """Longer text is cut at a clause, so that no piece of work keeps other utterances waiting for much longer than 50 ms."""
 
-_CLAUSE_END: Final = re.compile(r"[,;:.!?—–](?=\s)")
 _WARM_UP: Final = "Doctor Voxbus, the 3rd of May at 10:30 costs $4.50."
 
 
@@ -52,7 +51,9 @@ class Engine:
 
     def phonemes(self, text: str) -> list[str]:
         """What is to be said of plain `text`, in pieces to synthesise one by one; empty when this voice can say nothing of it."""
-        pieces = [piece for part in split_long(spoken_english(text)) for piece in self._hibari.phonemize(part)]
+        pieces = [
+            piece for part in split_long(spoken_english(text), MAX_CHARS) for piece in self._hibari.phonemize(part)
+        ]
         return [piece for piece in pieces if self._letters.intersection(piece)]
 
     def spectra(self, phonemes: str, speed: float) -> list[NDArray[Any]]:
@@ -80,15 +81,3 @@ class Engine:
 def _to_pcm(wave: NDArray[Any]) -> bytes:
     samples: NDArray[np.int16] = np.rint(np.clip(wave, -1.0, 1.0) * 32_767.0).astype("<i2")
     return samples.tobytes()
-
-
-def split_long(text: str, limit: int = MAX_CHARS) -> list[str]:
-    """`text` in parts of at most `limit` characters: cut after a clause, else between words, else anywhere."""
-    parts = []
-    while len(text) > limit:
-        ends = [match.end() for match in _CLAUSE_END.finditer(text, limit // 3, limit)]
-        cut = ends[-1] if ends else text.rfind(" ", 1, limit)
-        cut = cut if cut > 0 else limit
-        parts.append(text[:cut].strip())
-        text = text[cut:].strip()
-    return [*parts, text] if text else parts

@@ -7,7 +7,6 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from pydantic import ValidationError
 
@@ -16,12 +15,10 @@ from voxbus.contracts.tts import TtsSentence, TtsSentenceDone, TtsSentenceStarte
 from voxbus.runtime.streams import StageFailure, StreamHandler, WorkerStream
 from voxbus.tts_worker import metrics
 from voxbus.tts_worker.audio_out import AudioOut
-from voxbus.tts_worker.markup import plain_text
+from voxbus.tts_worker.markup import plain_parts
 from voxbus.tts_worker.pace import Pace
 from voxbus.tts_worker.patience import Patience
 from voxbus.tts_worker.voices import Voices
-
-MAX_SENTENCE_CHARS: Final = 4_000
 
 
 @dataclass(frozen=True)
@@ -53,9 +50,6 @@ class UtteranceHandler(StreamHandler):
         except ValidationError:
             message = "a sentence has an index (0, 1, 2…) and a text"
             raise StageFailure(ErrorCode.BAD_REQUEST, message, retryable=False) from None
-        if len(sentence.text) > MAX_SENTENCE_CHARS:
-            message = f"a sentence has at most {MAX_SENTENCE_CHARS} characters, this one {len(sentence.text)}"
-            raise StageFailure(ErrorCode.BAD_REQUEST, message, retryable=False)
         if sentence.index > self._last_index:
             self._last_index = sentence.index
             self._sentences.put_nowait(_Received(sentence, seq, time.monotonic()))
@@ -87,9 +81,9 @@ class UtteranceHandler(StreamHandler):
     async def _speak(self, received: _Received) -> None:
         self._pace.words_came(received.at)
         self._begin(received)
-        text = plain_text(received.sentence.text)
-        if text:
-            await self._speak_with_fallbacks(text, received)
+        parts = await _plain(received.sentence.text)
+        if parts:
+            await self._speak_with_fallbacks(parts, received)
         duration_ms = self._out.sentence_ms
         if not duration_ms:
             await self._started(received)
@@ -97,11 +91,11 @@ class UtteranceHandler(StreamHandler):
         self._stream.ack(received.seq + 1)
         await self._stream.emit(TtsSentenceDone(index=received.sentence.index, duration_ms=duration_ms))
 
-    async def _speak_with_fallbacks(self, text: str, received: _Received) -> None:
+    async def _speak_with_fallbacks(self, parts: list[str], received: _Received) -> None:
         while True:
             provider = self._voices.provider
             try:
-                await self._synthesise(text)
+                await self._synthesise(parts)
             except Exception as error:
                 failure = _as_failure(error, provider)
                 metrics.SENTENCES.labels(provider, failure.code.value).inc()
@@ -115,19 +109,23 @@ class UtteranceHandler(StreamHandler):
                 metrics.SENTENCES.labels(provider, "ok").inc()
                 return
 
-    async def _synthesise(self, text: str) -> None:
+    async def _synthesise(self, parts: list[str]) -> None:
         began = time.monotonic()
         provider = self._voices.provider
+        for part in parts:
+            await self._synthesise_part(part)
+        await self._out.end_sentence()
+        metrics.SYNTHESIS_SECONDS.labels(provider).observe(time.monotonic() - began)
+        metrics.AUDIO_SECONDS.labels(provider).inc(self._out.sentence_ms / 1000)
+
+    async def _synthesise_part(self, text: str) -> None:
         async with aclosing(self._voices.speak(text)) as chunks:
             while True:
                 async with self._patience.next_audio():
                     pcm = await anext(chunks, None)
                 if pcm is None:
-                    break
+                    return
                 await self._out.write(pcm)
-        await self._out.end_sentence()
-        metrics.SYNTHESIS_SECONDS.labels(provider).observe(time.monotonic() - began)
-        metrics.AUDIO_SECONDS.labels(provider).inc(self._out.sentence_ms / 1000)
 
     def _begin(self, received: _Received) -> None:
         self._out.begin_sentence(partial(self._started, received))
@@ -143,6 +141,15 @@ class UtteranceHandler(StreamHandler):
         details = {"provider": provider, "code": failure.code.value, "error": type(error).__name__}
         self._stream.log.warning("synthesis failed", **details)
         self._stream.log.debug("synthesis failed, traceback", exc_info=error, **details)
+
+
+async def _plain(text: str) -> list[str]:
+    """What can be spoken of a sentence, in parts; other streams have their turn between two of them."""
+    parts = []
+    for part in plain_parts(text):
+        parts.append(part)
+        await asyncio.sleep(0)
+    return parts
 
 
 def _as_failure(error: Exception, provider: str) -> StageFailure:

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 from typing import Final
+
+from voxbus.tts_worker.parts import split_long
+
+MAX_PART_CHARS: Final = 1_000
+"""What some patterns take grows with the square of the length; this much takes milliseconds at worst."""
 
 _CODE_BLOCK: Final = re.compile(r"```.*?```", re.DOTALL)
 _LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)")
@@ -46,6 +52,14 @@ _UNSEEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00ad\u200b\u200e\u
 _SPACE_BEFORE_MARK: Final = re.compile(r"\s+([,.;:!?])(?!\w)")
 _REPEATED_MARK: Final = re.compile(r"([!?,;:])\1+")
 _LINE_ENDS: Final = tuple(".!?,;:…।。！？")
+
+
+def plain_parts(text: str) -> Iterator[str]:
+    """`text` of any length as plain text, each part made of at most `MAX_PART_CHARS` characters; none when nothing is said."""
+    # A block of code is longer than any part, and half of one would be spoken.
+    for part in split_long(_CODE_BLOCK.sub(" \n", text), MAX_PART_CHARS):
+        if plain := plain_text(part):
+            yield plain
 
 
 def plain_text(text: str) -> str:

@@ -19,8 +19,9 @@ class Utterance(ABC):
     def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         """The audio of one sentence, as early as it is there: chunks of whole samples of PCM16 mono 16 kHz, none empty.
 
-        `text` is plain (no markup) and not empty. A sentence with nothing this provider can say has no chunks. Closing the
-        generator stops the work. Raises any exception when the provider fails; the worker decides what becomes of the sentence.
+        `text` is plain (no markup) and not empty; a long one comes in parts of about `markup.MAX_PART_CHARS` characters. Text
+        with nothing this provider can say has no chunks. Closing the generator stops the work. Raises any exception when the
+        provider fails; the worker decides what becomes of the sentence.
         """
 
     async def close(self) -> None:
