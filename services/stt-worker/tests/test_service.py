@@ -52,14 +52,17 @@ class FakeProvider(SttProvider):
 class FakeVad:
     """Hears nothing."""
 
+    def __init__(self, *, deaf: bool) -> None:
+        self.deaf = deaf
+
     def open(self, *_: object) -> object:
         return object()
 
 
-async def open_with(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> WorkerStream:
+async def open_with(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None, deaf: bool = False) -> WorkerStream:
     """Open a stream with a provider for each of `errors`, named by its number; None opens."""
     service = SttService(Settings(stt_inference_threads=1))
-    engines: Any = Engines(FakeVad(), object(), object())  # type: ignore[arg-type]
+    engines: Any = Engines(FakeVad(deaf=deaf), object(), object())  # type: ignore[arg-type]
     monkeypatch.setattr(service, "_engines", engines)
     monkeypatch.setattr(
         service, "_providers", {str(number): FakeProvider(error) for number, error in enumerate(errors)}
@@ -113,3 +116,10 @@ async def test_an_error_that_is_no_failure_becomes_one(monkeypatch: pytest.Monke
         await open_with(monkeypatch, ConnectionError("wss://key@host"))
     assert (refused.value.code, refused.value.retryable) == (ErrorCode.PROVIDER_FAILED, True)
     assert "host" not in refused.value.message
+
+
+async def test_a_deaf_worker_takes_no_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While voice activity detection is out of order an open is refused, so that another worker gets it."""
+    with pytest.raises(StageFailure, match="voice activity") as refused:
+        await open_with(monkeypatch, None, deaf=True)
+    assert (refused.value.code, refused.value.retryable) == (ErrorCode.INTERNAL, True)

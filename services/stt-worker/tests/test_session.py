@@ -308,6 +308,34 @@ async def test_a_failing_recogniser_fails_the_stream(
     assert call.turns == []
 
 
+async def test_a_worker_that_cannot_hear_gives_calls_up_and_takes_none(
+    place_call: PlaceCall, service: SttService, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While voice activity detection fails, calls end as retryable and opens are refused; then calls are taken again."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("voxbus.stt_worker.vad.PROBE_EVERY_S", 0.01)
+    with monkeypatch.context() as broken:
+        broken.setattr("voxbus.stt_worker.vad.SileroVad.advance", fail)
+        call = await place_call(call_id="lost")
+        await call.send(quiet(4000))
+        async with asyncio.timeout(10):
+            await call.ended.wait()
+        assert (call.error.code, call.error.retryable) == (ErrorCode.INTERNAL, True)
+        with pytest.raises(StageFailure, match="voice activity") as refused:
+            await place_call(call_id="refused")
+        assert refused.value.retryable
+    async with asyncio.timeout(10):
+        while service._engines is not None and service._engines.vad.deaf:
+            await asyncio.sleep(0.005)
+    call = await place_call(call_id="heard")
+    await call.send(quiet(1000))
+    await call.close()
+    assert call.error is None
+
+
 async def test_a_failing_turn_model_costs_only_time(
     place_call: PlaceCall, clip: Clip, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,8 +27,9 @@ VOICE, SILENCE = 0.9, 0.0
 class FakeVad:
     """Hears what the test says."""
 
-    def open(self, on_probabilities: Callable[[list[float]], None]) -> object:
+    def open(self, on_probabilities: Callable[[list[float]], None], on_deaf: Callable[[], None]) -> object:
         self.deliver = on_probabilities
+        self.give_up = on_deaf
         return object()
 
     def feed(self, stream: object, pcm: bytes) -> None:
@@ -212,3 +213,15 @@ async def test_final_words_that_never_come_move_the_stream(monkeypatch: pytest.M
     assert call.error is not None
     assert (call.error.code, call.error.retryable) == (ErrorCode.TIMEOUT, True)
     assert call.of(TurnEnded) == []
+
+
+async def test_a_stream_that_cannot_be_heard_moves() -> None:
+    """When voice activity detection gives up, the stream fails once, as retryable, so that another worker hears the call."""
+    call = FakedCall()
+    await call.hear(SILENCE, 320)
+    call.vad.give_up()
+    call.vad.give_up()
+    await call.until(lambda: call.error is not None)
+    assert call.error is not None
+    assert (call.error.code, call.error.retryable) == (ErrorCode.INTERNAL, True)
+    assert call.stream.closed

@@ -17,7 +17,7 @@ from voxbus.stt_worker.providers import RecogniserSession, SttProvider, make_pro
 from voxbus.stt_worker.session import SttSession
 from voxbus.stt_worker.settings import Settings
 from voxbus.stt_worker.smart_turn import SmartTurn
-from voxbus.stt_worker.vad import SileroVad, VadTicker
+from voxbus.stt_worker.vad import SileroVad, VadTicker, vad_failure
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +55,11 @@ class SttService(StageService[SttOpen]):
         return tuple(self._providers)
 
     async def open(self, request: SttOpen, stream: WorkerStream) -> StreamHandler:
-        """A stream with the first of the request's providers that can be opened."""
+        """A stream with the first of the request's providers that can be opened; none while the worker cannot hear."""
         if self._engines is None:
             raise RuntimeError("the service was not started")
+        if self._engines.vad.deaf:
+            raise vad_failure()
         choice, recogniser = await self._open_recogniser(request)
         stream.provider = choice.name
         return SttSession(request, stream, self._engines, recogniser)

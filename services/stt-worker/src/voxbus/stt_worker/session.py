@@ -19,7 +19,7 @@ from voxbus.stt_worker.outbox import Outbox
 from voxbus.stt_worker.providers.base import RecogniserSession, Words, WordsListener
 from voxbus.stt_worker.questions import Questions
 from voxbus.stt_worker.turns import Ask, Decision, Ended, Paused, Started, TurnMachine
-from voxbus.stt_worker.vad import WINDOW_MS
+from voxbus.stt_worker.vad import WINDOW_MS, vad_failure
 
 ANSWER_WITHIN_MS = 160
 """Audio that may be heard past an open question. A live answer is there sooner; replayed audio must wait for it, or a turn
@@ -47,7 +47,7 @@ class SttSession(StreamHandler, WordsListener):
         self._stream = stream
         self._engines = engines
         self._recogniser = recogniser
-        self._vad_stream = engines.vad.open(self._on_probabilities)
+        self._vad_stream = engines.vad.open(self._on_probabilities, self._on_deaf)
         self._begun = False
         self._timeline: Timeline
         self._machine: TurnMachine
@@ -111,6 +111,9 @@ class SttSession(StreamHandler, WordsListener):
     def _on_probabilities(self, values: list[float]) -> None:
         self._probabilities.extend(values)
         self._advance()
+
+    def _on_deaf(self) -> None:
+        self.on_failure(vad_failure())
 
     def _advance(self) -> None:
         """Go on as far as possible; a fault ends the stream, for a call that is not heard any more must move."""

@@ -18,6 +18,8 @@ import structlog
 from numpy.typing import NDArray
 
 from voxbus.contracts.audio import SAMPLE_RATE
+from voxbus.contracts.stage import ErrorCode
+from voxbus.runtime.streams import StageFailure
 from voxbus.stt_worker import metrics
 from voxbus.stt_worker.onnx_session import open_session
 
@@ -29,8 +31,17 @@ _MUTED_WINDOWS: Final = 16
 _WINDOWS_PER_BATCH: Final = 8
 _LONGEST_WAIT_S: Final = 0.010
 _WAIT_PER_STREAM_S: Final = 0.001
+FAILURES_TO_GIVE_UP: Final = 5
+"""Failed batches in a row after which the streams are better off with another worker."""
+PROBE_EVERY_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
+
+
+def vad_failure() -> StageFailure:
+    """Why a deaf worker gives streams up and takes none; another worker may hear them."""
+    message = "voice activity detection is out of order in this worker"
+    return StageFailure(ErrorCode.INTERNAL, message, retryable=True)
 
 
 class VadStream:
@@ -39,8 +50,9 @@ class VadStream:
     Not for use while `SileroVad.advance` works on it, except `feed`.
     """
 
-    def __init__(self, on_probabilities: Callable[[list[float]], None]) -> None:
+    def __init__(self, on_probabilities: Callable[[list[float]], None], on_deaf: Callable[[], None]) -> None:
         self.deliver = on_probabilities
+        self.give_up = on_deaf
         self.state = np.zeros(_STATE_SHAPE, dtype=np.float32)
         self.context = np.zeros(_CONTEXT_SAMPLES, dtype=np.float32)
         self.closed = False
@@ -128,6 +140,9 @@ class VadTicker:
 
     A stream that has fallen behind (audio replayed after a takeover) gets several windows into a batch, so it catches
     up at many times real time without holding up the others.
+
+    A model that fails again and again makes the ticker `deaf`: every stream is told, and the model is tried on silence until
+    it works.
     """
 
     def __init__(self, model: SileroVad) -> None:
@@ -137,6 +152,12 @@ class VadTicker:
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vad")
         self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the model has failed so often in a row that no stream should be here."""
+        return self._failures >= FAILURES_TO_GIVE_UP
 
     def start(self) -> None:
         """Start ticking."""
@@ -150,9 +171,12 @@ class VadTicker:
                 await self._task
         await asyncio.to_thread(self._thread.shutdown)
 
-    def open(self, on_probabilities: Callable[[list[float]], None]) -> VadStream:
-        """A stream whose windows' probabilities go, in order, to `on_probabilities` (on the event loop)."""
-        stream = VadStream(on_probabilities)
+    def open(self, on_probabilities: Callable[[list[float]], None], on_deaf: Callable[[], None]) -> VadStream:
+        """A stream whose windows' probabilities go, in order, to `on_probabilities`.
+
+        `on_deaf` is called, perhaps more than once, while the ticker is deaf. Both are called on the event loop.
+        """
+        stream = VadStream(on_probabilities, on_deaf)
         self._streams.add(stream)
         return stream
 
@@ -176,15 +200,14 @@ class VadTicker:
             await asyncio.sleep(min(_LONGEST_WAIT_S, _WAIT_PER_STREAM_S * (len(self._streams) - 1)))
             while self._waiting:
                 await self._tick()
+                if self.deaf:
+                    await self._recover()
             self._wake.clear()
 
     async def _tick(self) -> None:
         batch = [(stream, stream.take(_WINDOWS_PER_BATCH)) for stream in self._waiting]
-        loop = asyncio.get_running_loop()
-        try:
-            probabilities = await loop.run_in_executor(self._thread, self._model.advance, batch)
-        except Exception:  # deaf for these windows, but every call's clock stays right
-            log.exception("voice activity detection failed")
+        probabilities = await self._advance(batch)
+        if probabilities is None:  # deaf for these windows, but every call's clock stays right
             probabilities = [[0.0] * len(windows) for _, windows in batch]
         for (stream, _), values in zip(batch, probabilities, strict=True):
             if not stream.has_window:
@@ -195,3 +218,25 @@ class VadTicker:
                 stream.deliver(values)
             except Exception:  # one call's fault must not silence the others
                 log.exception("a stream failed on its voice activity")
+
+    async def _advance(self, batch: Sequence[tuple[VadStream, NDArray[np.int16]]]) -> list[list[float]] | None:
+        """The model's answer, off the event loop; None when it fails, which is counted."""
+        try:
+            probabilities = await asyncio.get_running_loop().run_in_executor(self._thread, self._model.advance, batch)
+        except Exception:
+            self._failures += 1
+            log.exception("voice activity detection failed", failures=self._failures)
+            return None
+        self._failures = 0
+        return probabilities
+
+    async def _recover(self) -> None:
+        """Give all streams up, and return once the model works again."""
+        log.error("voice activity detection is out of order; giving up all streams", streams=len(self._streams))
+        silence = np.zeros((1, WINDOW_SAMPLES), dtype=np.int16)
+        while self.deaf:
+            for stream in list(self._streams):
+                stream.give_up()
+            await asyncio.sleep(PROBE_EVERY_S)
+            await self._advance([(VadStream(lambda _: None, lambda: None), silence)])
+        log.info("voice activity detection works again")
