@@ -102,6 +102,18 @@ def said(*texts: str) -> tuple[ChatMessage, ...]:
     )
 
 
+def calls_made(*calls: LlmToolCalled) -> tuple[ChatMessage, ...]:
+    """Calls of a turn and their results, as the gateway tells them to the next worker."""
+    return tuple(
+        message
+        for called in calls
+        for message in (
+            ChatMessage(role=Role.ASSISTANT, tool_calls=(called.call,)),
+            ChatMessage(role=Role.TOOL, text=called.result, tool_call_id=called.call.id),
+        )
+    )
+
+
 def reply_request(*providers: ProviderChoice, **fields: Any) -> LlmOpen:
     """A valid request."""
     fields.setdefault("messages", said("Hello, which day?", "Tuesday."))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from openai_server import KEY, MODEL, Fault, OpenAiServer, Reply
-from reply_stream import ReplyStream, reply_request, said
+from reply_stream import ReplyStream, calls_made, reply_request, said
 from structlog.testing import capture_logs
 
 from voxbus.contracts.llm import ChatMessage, Role, Tool, ToolCall, ToolKind
@@ -232,6 +232,34 @@ async def test_a_takeover_goes_on_after_what_was_spoken(server: OpenAiServer, se
         {"role": "assistant", "content": "One. Two."},
         {"role": "system", "content": CONTINUE},
     ]
+
+
+async def test_a_takeover_after_a_tool_call_goes_on_after_it(server: OpenAiServer, service: LlmService) -> None:
+    """The model sees the call, its result and what was spoken; ids that the worker gives are new ones."""
+    server.replies.append(Reply(tokens=("One moment.",), tool_calls=(("", "book", ('{"day": "x"}',)),)))
+    server.replies.append(Reply(fault=Fault.CUT))
+    first = await reply(service, tools=(BOOK,))
+    server.replies.append(Reply(tool_calls=(("", "book", ('{"day": "y"}',)),)))
+    server.replies.append(Reply(tokens=("Booked.",)))
+    stream = await reply(
+        service, tools=(BOOK,), spoken=tuple(first.sentences), turn=calls_made(*first.calls), attempt=2
+    )
+    roles = [message["role"] for message in server.requests[2]["messages"]]
+    assert roles[-4:-1] == ["assistant", "tool", "assistant"]
+    assert server.requests[2]["messages"][-1]["content"] == CONTINUE
+    assert (stream.sentences, stream.indices) == (["Booked."], [1])
+    assert stream.calls[0].call.id != first.calls[0].call.id
+
+
+async def test_a_takeover_after_the_end_of_the_call_asks_nothing(server: OpenAiServer, service: LlmService) -> None:
+    """When the agent has already hung up, all that was missing is the end of the stream."""
+    server.replies.append(Reply(tokens=("Bye.",), tool_calls=(("c1", "hang_up", ()),)))
+    first = await reply(service, tools=(HANG_UP,))
+    stream = await reply(
+        service, tools=(HANG_UP,), spoken=tuple(first.sentences), turn=calls_made(*first.calls), attempt=2
+    )
+    assert stream.kinds == ["finished"]
+    assert len(server.requests) == 1
 
 
 async def test_the_model_goes_on_after_a_tool_call(server: OpenAiServer, service: LlmService) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reply_stream import ReplyStream, reply_request, said
+from reply_stream import ReplyStream, calls_made, reply_request, said
 
 from voxbus.contracts.agent import AgentConfig
 from voxbus.contracts.llm import Tool, ToolKind
@@ -102,6 +102,28 @@ async def test_a_takeover_goes_on_exactly(service: LlmService, delivered: int) -
     assert rest.sentences == whole.sentences[delivered:]
     assert rest.indices == whole.indices[delivered:]
     assert [call.call for call in rest.calls] == [call.call for call in whole.calls]
+
+
+@pytest.mark.parametrize("made", [1, 2])
+@pytest.mark.parametrize("delivered", range(5))
+async def test_a_takeover_makes_no_call_twice(service: LlmService, delivered: int, made: int) -> None:
+    """Calls that another worker made are neither made nor reported again, wherever in the reply it broke off."""
+    whole = await reply(service, *COMPLETE)
+    rest = await reply(
+        service, *COMPLETE, spoken=tuple(whole.sentences[:delivered]), turn=calls_made(*whole.calls[:made]), attempt=2
+    )
+    assert rest.sentences == whole.sentences[delivered:]
+    assert [call.call for call in rest.calls] == [call.call for call in whole.calls[made:]]
+    assert rest.outcome == "finished"
+
+
+async def test_a_takeover_after_a_failed_call_does_not_claim_success(service: LlmService) -> None:
+    """The result that the first worker got is what counts."""
+    picky = RECORD.model_copy(update={"parameters": {"type": "object", "required": ["insurance"]}})
+    whole = await reply(service, *COMPLETE, tools=(picky, END))
+    rest = await reply(service, *COMPLETE, tools=(picky, END), turn=calls_made(whole.calls[0]), attempt=2)
+    assert rest.sentences == whole.sentences
+    assert [call.kind for call in rest.calls] == [ToolKind.END_CALL]
 
 
 @pytest.mark.parametrize(

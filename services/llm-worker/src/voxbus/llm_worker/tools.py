@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from voxbus.contracts.llm import LlmToolCalled, Tool, ToolCall, ToolKind
+from voxbus.contracts.llm import ChatMessage, LlmToolCalled, Role, Tool, ToolCall, ToolKind
 from voxbus.contracts.stage import ErrorCode
 from voxbus.llm_worker.providers.base import ToolCallRequested, arguments_schema, well_formed
 from voxbus.llm_worker.schemas import ArgumentsSchema
@@ -30,6 +31,23 @@ class Toolbox:
     def __init__(self, tools: tuple[Tool, ...]) -> None:
         self._entries = {tool.name: _Entry(tool, _schema(tool)) for tool in tools}
 
+    def ends_call(self, calls: Iterable[LlmToolCalled]) -> bool:
+        """Whether one of them ended the call."""
+        return any(call.ok and call.kind is ToolKind.END_CALL for call in calls)
+
+    def made(self, messages: Iterable[ChatMessage]) -> dict[str, LlmToolCalled]:
+        """The calls in messages that have their results, by id."""
+        known = tuple(messages)
+        results = {message.tool_call_id: message.text for message in known if message.role is Role.TOOL}
+        return {
+            call.id: LlmToolCalled(
+                call=call, kind=self._kind(call.name), result=results[call.id], ok=results[call.id] == OK
+            )
+            for message in known
+            for call in message.tool_calls
+            if call.id in results
+        }
+
     def call(self, request: ToolCallRequested) -> LlmToolCalled:
         """The call and its result. A call that is wrong gets a result that tells the model why."""
         entry = self._entries.get(request.name)
@@ -40,10 +58,14 @@ class Toolbox:
             problem = entry.schema.problem(arguments)
         return LlmToolCalled(
             call=ToolCall(id=request.id, name=request.name, arguments=arguments),
-            kind=entry.tool.kind if entry else ToolKind.RECORD,
+            kind=self._kind(request.name),
             result=f"error: {problem}" if problem else OK,
             ok=not problem,
         )
+
+    def _kind(self, name: str) -> ToolKind:
+        entry = self._entries.get(name)
+        return entry.tool.kind if entry else ToolKind.RECORD
 
 
 def _schema(tool: Tool) -> ArgumentsSchema:

@@ -45,11 +45,15 @@ class Turn:
         self._first_piece_chars = first_piece_chars
         self._max_rounds = max_rounds
         self._began = False
+        self._made: dict[str, LlmToolCalled] = {}
 
     async def run(self, request: ReplyRequest) -> AsyncGenerator[TurnEvent, None]:
         """First token, sentences that were not spoken yet, and tool calls, as they come."""
         unspoken = _Unspoken(request.spoken)
-        for round_number in range(self._max_rounds + 1):
+        request, first_round = self._taken_over(request)
+        if first_round and self._toolbox.ends_call(self._made.values()):
+            return
+        for round_number in range(first_round, self._max_rounds + 1):
             last = round_number == self._max_rounds
             if last:
                 request = replace(request, tools=())  # nothing is left but to speak
@@ -59,9 +63,17 @@ class Turn:
                 async for event in events:
                     if not isinstance(event, Sentence) or unspoken.is_new(event.text):
                         yield event
-            if not calls or any(call.ok and call.kind is ToolKind.END_CALL for call in calls):
+            if not calls or self._toolbox.ends_call(calls):
                 return
             request = request.extended(*_round_messages("".join(written), calls))
+
+    def _taken_over(self, request: ReplyRequest) -> tuple[ReplyRequest, int]:
+        """Where to go on after calls that another worker made: an exact model writes them again, others start after them."""
+        self._made = self._toolbox.made(request.turn)
+        if self._model.exact or not request.turn:
+            return replace(request, turn=()), 0
+        rounds = sum(message.role is Role.ASSISTANT for message in request.turn)
+        return replace(request, messages=(*request.messages, *request.turn), turn=()), min(rounds, self._max_rounds)
 
     async def _round(
         self, request: ReplyRequest, written: list[str], calls: list[LlmToolCalled], *, last: bool
@@ -82,6 +94,9 @@ class Turn:
                 elif isinstance(event, ToolCallRequested):
                     for sentence in _speakable(cutter.finish()):
                         yield sentence
+                    if event.id in self._made:
+                        calls.append(self._made[event.id])
+                        continue
                     call = self._toolbox.call(event)
                     if not last or call.kind is ToolKind.END_CALL:
                         calls.append(call)

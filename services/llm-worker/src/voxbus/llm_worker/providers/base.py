@@ -46,7 +46,7 @@ class ReplyRequest:
 
     `turn` is what this turn already has: the assistant's messages with tool calls, and the tools' results. `spoken` are
     sentences of this turn that another worker already delivered; a provider whose reply is not the same every time must
-    go on after them.
+    go on after them. The calls which that worker made stand at the end of `messages` for such a provider.
     """
 
     system_prompt: str = ""
@@ -59,7 +59,9 @@ class ReplyRequest:
     @classmethod
     def of(cls, request: LlmOpen) -> ReplyRequest:
         """The first request of a turn."""
-        return cls(request.system_prompt, request.language, request.messages, request.tools, (), request.spoken)
+        return cls(
+            request.system_prompt, request.language, request.messages, request.tools, request.turn, request.spoken
+        )
 
     def extended(self, *messages: ChatMessage) -> ReplyRequest:
         """The request for the next round of the turn, after tool calls."""
@@ -71,6 +73,8 @@ class Model(ABC):
 
     name: str = ""
     """What the provider calls the model."""
+    exact: ClassVar[bool] = False
+    """The same conversation gives the same reply, with the same ids of tool calls, on any worker."""
 
     @abstractmethod
     def reply(self, request: ReplyRequest) -> AsyncIterator[ReplyEvent]:

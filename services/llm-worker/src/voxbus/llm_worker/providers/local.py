@@ -120,7 +120,7 @@ class LocalModel(Model):
 
     async def reply(self, request: ReplyRequest) -> AsyncGenerator[ReplyEvent, None]:
         """Text as it comes; tool calls once they are complete."""
-        calls = _ToolCalls(round_number=len(request.turn))
+        calls = _ToolCalls(round_number=len(request.messages) + len(request.turn))
         finished = False
         chunks = self._chunks(request)
         try:

@@ -78,6 +78,7 @@ class ScriptedModel(Model):
     """One script. `end_tool` is the agent's tool that ends the call; without one the agent cannot hang up."""
 
     name = "script"
+    exact = True
 
     def __init__(self, script: Script, token_s: float, end_tool: str | None) -> None:
         self._script = script
