@@ -57,3 +57,10 @@ def test_a_broken_file_is_named_and_the_others_work(tmp_path: Path) -> None:
         assert agents.ids() == ("a",)
     assert [entry["file"] for entry in logs] == ["b.json", "c.json"]
     assert "name" in logs[0]["problems"][0]
+
+
+def test_a_file_that_goes_away_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    """A name whose file is gone when it is read costs no other agent."""
+    write(tmp_path / "a.json", id="a", name="A")
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    assert AgentDirectory(tmp_path).ids() == ("a",)

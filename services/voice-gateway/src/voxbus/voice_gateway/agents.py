@@ -35,9 +35,12 @@ class AgentDirectory:
     def _refresh(self) -> None:
         files: dict[Path, tuple[int, AgentConfig | None]] = {}
         for path in sorted(self._directory.glob("*.json")):
-            changed = path.stat().st_mtime_ns
-            known = self._files.get(path)
-            files[path] = known if known and known[0] == changed else (changed, _read(path))
+            try:
+                changed = path.stat().st_mtime_ns
+                known = self._files.get(path)
+                files[path] = known if known and known[0] == changed else (changed, _read(path))
+            except OSError as error:  # removed since it was listed, or not ours to read
+                log.warning("agent file skipped", file=path.name, error=error.strerror)
         self._files = files
 
 
