@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+import structlog
+
 from voxbus.runtime.streams import OwnedStream
 from voxbus.voice_gateway.metrics import FRAMES_DROPPED, FRAMES_IN
+
+log = structlog.get_logger(__name__)
 
 _MAX_WAITING = 20_000
 """Frames: two seconds of 200 calls. Beyond it the oldest go: live audio that is late is worth nothing."""
@@ -44,4 +48,7 @@ class AudioPump:
             FRAMES_IN.inc(len(self._waiting))
             while self._waiting:
                 stream, pcm, timestamp_us = self._waiting.popleft()
-                await stream.send_audio(pcm, timestamp_us)
+                try:
+                    await stream.send_audio(pcm, timestamp_us)
+                except Exception:
+                    log.exception("caller audio could not be sent", stream_id=stream.stream_id)  # the other calls go on
