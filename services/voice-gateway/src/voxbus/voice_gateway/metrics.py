@@ -30,7 +30,9 @@ _STEPS = ("turn_decided", "first_token", "first_sentence", "first_audio", "first
 
 
 def observe_turn(timings: TurnTimings) -> None:
-    """Record the steps that a turn reached."""
+    """Record the steps that a turn reached, if it answers speech: only then is there an end of speech to count from."""
+    if timings.turn_decided is None:
+        return
     for step in _STEPS:
         value = getattr(timings, step)
         if value is not None:
