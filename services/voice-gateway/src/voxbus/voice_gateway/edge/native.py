@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from pydantic import ValidationError
@@ -59,6 +59,7 @@ class NativeLine(Line, Handler):
         self._caller_audio: CallerAudio | None = None
         self._resampler: StreamResampler | None = None
         self._marks = Marks()
+        self._log: Any = log
         self._faults = TokenBucket(edge.limits.fault_rate, edge.limits.fault_burst)
 
     # The connection's side.
@@ -155,6 +156,7 @@ class NativeLine(Line, Handler):
             call.on_disconnected()
             return
         self._call = call
+        self._log = log.bind(call_id=call.id, agent_id=call.agent.id)
         self._send(
             Ready(session_id=call.id, sample_rate=self.sample_rate, agent_id=call.agent.id, agent_name=call.agent.name)
         )
@@ -268,7 +270,7 @@ class NativeLine(Line, Handler):
             self._refuse(code, message)
         elif self._faults.take():
             metrics.CLIENT_FAULTS.labels(self.protocol, code.value).inc()
-            log.info("client fault", protocol=self.protocol, code=code.value)
+            self._log.info("client fault", protocol=self.protocol, code=code.value)
             self._send(ErrorMessage(code=code, message=message))
         elif code is not NativeErrorCode.OVERLOADED:
             self._fatal(NativeErrorCode.OVERLOADED, "too many bad messages", CloseCode.FLOOD)
@@ -281,7 +283,7 @@ class NativeLine(Line, Handler):
     def _fatal(self, code: NativeErrorCode, message: str, close_code: CloseCode) -> None:
         if self._connection.closed:
             return
-        log.info("client dropped", protocol=self.protocol, code=code.value, close_code=close_code.value)
+        self._log.info("client dropped", protocol=self.protocol, code=code.value, close_code=close_code.value)
         self._send(ErrorMessage(code=code, message=message, fatal=True))
         self._connection.close(close_code, message)
 
