@@ -61,6 +61,7 @@ class Stand:
             agents_dir=self.directory,
             max_calls=3,
             call_setup_timeout_s=0.3,
+            turn_stall_timeout_s=2.0,
         )
         self.calls = Calls(gateway, client, AgentDirectory(self.directory), self.events)  # type: ignore[arg-type]
         self.calls.start()
@@ -81,11 +82,11 @@ class Stand:
         self._stack.push_async_callback(live.close)
         return live
 
-    async def call(self, **agent: Any) -> tuple[Any, FakeLine]:
+    async def call(self, line: FakeLine | None = None, **agent: Any) -> tuple[Any, FakeLine]:
         """A started call with an agent of these settings."""
         config = AgentConfig.model_validate({"id": "tester", "name": "Tester", **agent})
         (self.directory / "tester.json").write_text(config.model_dump_json())
-        line = FakeLine()
+        line = line or FakeLine()
         request = CallRequest("tester", "fake", 16_000, "user", "127.0.0.1")
         return await self.calls.create(request, line), line
 

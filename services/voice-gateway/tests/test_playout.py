@@ -131,6 +131,19 @@ def test_late_audio_starts_a_new_stretch_with_its_own_pace() -> None:
     assert rig.sent_ms == 200 + LEAD_MS
 
 
+def test_a_stall_of_the_gateway_is_not_counted_as_heard() -> None:
+    """While nothing was sent the caller heard nothing: what was heard is the audio, not the time that passed."""
+    rig = Rig()
+    rig.say(100, text="one two three four five six seven eight nine ten")
+    rig.utterance.complete(0)
+    rig.advance(500)
+    rig.now += 1.0
+    rig.playout.tick(rig.now)
+    rig.playout.clear(rig.now)
+    heard, _ = rig.utterance.split()
+    assert heard == "one two three"
+
+
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=5), st.integers(0, 200))
 def test_what_was_heard_and_the_rest_are_all_that_was_meant(lengths: list[int], ticks: int) -> None:
     """Wherever a turn is cut, heard and rest together are its words, in order."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from typing import Any, Literal
 
 import structlog
@@ -16,18 +15,18 @@ from voxbus.contracts.call import EndReason, TurnKind
 from voxbus.contracts.llm import ToolKind
 from voxbus.contracts.native import Ended, TranscriptMessage
 from voxbus.contracts.stage import ErrorCode, Stage, StageError
-from voxbus.contracts.stt import SttOpen, TurnEnded
-from voxbus.runtime.streams import OwnedStream, StageClient, Takeover
+from voxbus.contracts.stt import TurnEnded
+from voxbus.runtime.streams import OwnedStream, StageFailure, Takeover
 from voxbus.runtime.trace import new_traceparent, trace_id
+from voxbus.voice_gateway.call_parts import CallParts
 from voxbus.voice_gateway.dialogue import CallerWords, Dialogue
-from voxbus.voice_gateway.ear import Ear, EarListener
-from voxbus.voice_gateway.edge.line import CallEnd, CallRequest, Line
+from voxbus.voice_gateway.ear import Ear, EarListener, stt_request
+from voxbus.voice_gateway.edge.line import CallEnd, Line
 from voxbus.voice_gateway.keys import Keys
-from voxbus.voice_gateway.playout import Clock, Playout
-from voxbus.voice_gateway.pump import AudioPump
+from voxbus.voice_gateway.playout import Playout
 from voxbus.voice_gateway.report import CallReport
-from voxbus.voice_gateway.settings import GatewaySettings
 from voxbus.voice_gateway.silence import Silence, Step
+from voxbus.voice_gateway.speech import CHARS_PER_S
 from voxbus.voice_gateway.timings import TurnClock
 from voxbus.voice_gateway.turn import TurnContext, TurnResult
 
@@ -39,22 +38,15 @@ _PROVIDER_FAULTS = {
 }
 
 
-@dataclass(frozen=True)
-class CallParts:
-    """What all calls of the process share."""
-
-    settings: GatewaySettings
-    client: StageClient
-    clock: Clock
-    pump: AudioPump
-    publish: Callable[..., Coroutine[Any, Any, None]]
-    ended: Callable[[Call], None]
+_GOODBYE_S = 15.0
+"""Beside the time that it takes to say it."""
+_END_STEP_S = 3.0
 
 
 class Call(CallEnd, EarListener):
     """One call. Callbacks of the line and of the ear are synchronous; turns run as tasks of the dialogue."""
 
-    def __init__(self, parts: CallParts, request: CallRequest, agent: AgentConfig, line: Line) -> None:
+    def __init__(self, parts: CallParts, agent: AgentConfig, line: Line) -> None:
         self.id = new_id("call")
         self.agent = agent
         self.line = line
@@ -66,7 +58,10 @@ class Call(CallEnd, EarListener):
         self.report = CallReport(self.id, agent, parts.client.owner_id, line, parts.publish, traceparent)
         self._playout = Playout(line, parts.settings.playout_lead_ms)
         self._playout.on_sentence = self._on_sentence_played
-        context = TurnContext(self.id, agent, parts.client, self._playout, traceparent, self.report.stream_taken_over)
+        context = TurnContext(
+            self.id, agent, parts.client, self._playout, traceparent, self.report.stream_taken_over,
+            parts.settings.turn_stall_timeout_s,
+        )  # fmt: skip
         self._dialogue = Dialogue(
             context,
             self.report,
@@ -74,21 +69,35 @@ class Call(CallEnd, EarListener):
             broken=lambda: self.end(EndReason.INTERNAL_ERROR),
             log=self.log,
         )
-        self._ear = Ear(parts.client, parts.pump, self._stt_request(traceparent, request), self)
+        self._ear = Ear(parts.client, parts.pump, stt_request(self.id, agent, parts.client.owner_id, traceparent), self)
         self._keys = Keys()
         self._waiting: list[CallerWords] = []
         self._silence = Silence(agent.limits.silence_s)
         self._ending: EndReason | None = None
+        self._goodbye_by = 0.0
+        self._begun = False
+        self._failed_early: StageError | None = None
         self._over = False
         self._finishing: asyncio.Task[None] | None = None
         self._started = time.monotonic()
 
-    async def start(self) -> None:
-        """Open the ear. Raises StageFailure when no worker takes the call in time."""
+    async def connect(self) -> None:
+        """Open the ear. Raises StageFailure when no worker takes the call in time, or the one that did fails at once."""
         await self._ear.stream.connect(self._parts.settings.call_setup_timeout_s)
+        if self._failed_early is not None:
+            raise StageFailure.of(self._failed_early)
+
+    async def abandon(self) -> None:
+        """Free what `connect` has opened: the call will not begin, and nobody hears of it."""
+        self._over = True
+        await self._ear.stream.cancel()
+
+    def begin(self) -> None:
+        """Let the call run, from the greeting on. Once, after `connect`."""
+        self._begun = True
         self._started = time.monotonic()
         self._silence.agent_spoke()
-        self._parts.clock.add(self._tick)
+        self._parts.clock.add(self._tick, lambda: self.end(EndReason.INTERNAL_ERROR))
         self.report.started()
         self.log.info("call started", protocol=self.line.protocol, sample_rate=self.line.sample_rate)
         if self.agent.greeting:
@@ -171,8 +180,11 @@ class Call(CallEnd, EarListener):
         self._dialogue.answer(words)
 
     def on_ear_failed(self, error: StageError) -> None:
-        """The agent is deaf: say so and end."""
-        self._fail(Stage.STT, error)
+        """The agent is deaf: say so and end, or don't begin."""
+        if self._begun:
+            self._fail(Stage.STT, error)
+        else:
+            self._failed_early = error
 
     def on_ear_taken_over(self, stream: OwnedStream, takeover: Takeover) -> None:
         """Recorded."""
@@ -217,7 +229,10 @@ class Call(CallEnd, EarListener):
         if self._over:
             return
         self._ear.fill(now)
+        self._dialogue.check(now)
         if self._ending is not None:
+            if now > self._goodbye_by:
+                self.end(self._ending)
             return
         if now - self._started > self.agent.limits.max_duration_s:
             self._say_goodbye(EndReason.MAX_DURATION, self.agent.phrases.goodbye_duration)
@@ -237,6 +252,7 @@ class Call(CallEnd, EarListener):
         """End the call once the text has been heard; the caller cannot interrupt it."""
         self._dialogue.fall_silent()
         self._ending = reason
+        self._goodbye_by = time.monotonic() + _GOODBYE_S + len(text) / CHARS_PER_S
         self._dialogue.speak(TurnKind.PROMPT, text)
 
     def _fail(self, stage: Stage, error: StageError) -> None:
@@ -261,28 +277,23 @@ class Call(CallEnd, EarListener):
         self._parts.ended(self)
 
     async def _finish(self, reason: EndReason) -> None:
-        await self._ear.stream.cancel()
-        await self._dialogue.close()
+        # Whatever goes wrong in one step, the others follow: the caller, the bus and the socket wait for them.
+        await self._step("ear", self._ear.stream.cancel())
+        await self._step("turns", self._dialogue.close())
         duration_s = round(time.monotonic() - self._started, 3)
         self.report.ended(reason, duration_s)
         self.log.info("call ended", reason=reason.value, duration_s=duration_s, turns=self.report.turns)
-        await self.line.end(Ended(reason=reason, detail=self.report.detail, duration_s=duration_s))
-        await self.report.flush()
+        await self._step("line", self.line.end(Ended(reason=reason, detail=self.report.detail, duration_s=duration_s)))
+        await self._step("report", self.report.flush())
+
+    async def _step(self, name: str, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            async with asyncio.timeout(_END_STEP_S):
+                await step
+        except Exception:
+            self.log.exception("a step of the end failed", step=name)
 
     async def finished(self) -> None:
         """Wait until the end has been told to everybody."""
         if self._finishing is not None:
             await asyncio.wait({self._finishing})
-
-    def _stt_request(self, traceparent: str, request: CallRequest) -> SttOpen:
-        return SttOpen(
-            call_id=self.id,
-            stream_id=new_id("s"),
-            attempt=1,
-            owner_id=self._parts.client.owner_id,
-            agent_id=request.agent_id,
-            providers=self.agent.stt.providers,
-            language=self.agent.language,
-            turn_taking=self.agent.turn_taking,
-            traceparent=traceparent,
-        )

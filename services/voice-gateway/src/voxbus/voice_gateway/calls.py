@@ -12,7 +12,8 @@ from voxbus.contracts.stage import ErrorCode
 from voxbus.runtime.bus import EventBus
 from voxbus.runtime.streams import StageClient, StageFailure
 from voxbus.voice_gateway.agents import AgentDirectory
-from voxbus.voice_gateway.call import Call, CallParts
+from voxbus.voice_gateway.call import Call
+from voxbus.voice_gateway.call_parts import CallParts
 from voxbus.voice_gateway.edge.line import CallRefused, CallRequest, Line
 from voxbus.voice_gateway.metrics import CALLS_REFUSED
 from voxbus.voice_gateway.playout import Clock
@@ -49,7 +50,7 @@ class Calls:
         self._pump.start()
 
     async def create(self, request: CallRequest, line: Line) -> Call:
-        """A started call. Raises CallRefused."""
+        """A call that has begun. Raises CallRefused, also when the gateway stopped or the client left meanwhile."""
         agent = self._agents.get(request.agent_id)
         if agent is None:
             raise self._refused(
@@ -59,10 +60,10 @@ class Calls:
             raise self._refused(
                 "capacity", NativeErrorCode.OVERLOADED, "this gateway takes no more calls now; try again later"
             )
-        call = Call(self._parts, request, agent, line)
+        call = Call(self._parts, agent, line)
         self._starting += 1
         try:
-            await call.start()
+            await call.connect()
         except StageFailure as failure:
             log.warning("call refused", agent_id=agent.id, code=failure.code.value)
             if failure.code in (ErrorCode.AT_CAPACITY, ErrorCode.TIMEOUT, ErrorCode.DRAINING):
@@ -73,7 +74,11 @@ class Calls:
             ) from failure
         finally:
             self._starting -= 1
+        if self.draining or line.closed:
+            await call.abandon()
+            raise self._refused("late", NativeErrorCode.OVERLOADED, "this gateway is stopping; try again elsewhere")
         self._calls[call.id] = call
+        call.begin()
         return call
 
     async def stop(self) -> None:

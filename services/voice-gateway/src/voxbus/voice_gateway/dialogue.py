@@ -94,6 +94,11 @@ class Dialogue:
         for turn in tuple(self._live):
             turn.interrupt()
 
+    def check(self, now: float) -> None:
+        """Let a turn that has come to a standstill fail (called by the clock)."""
+        for turn in self._live:
+            turn.check(now)
+
     def go_on(self) -> None:
         """What cut the agent off was a noise and no words: take up the rest."""
         if self._turn is None or self._turn.interrupted:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 
+from voxbus.contracts.agent import AgentConfig
 from voxbus.contracts.audio import FRAME_BYTES, FRAME_MS, FRAME_US
-from voxbus.contracts.stage import Stage, StageError
+from voxbus.contracts.base import new_id
+from voxbus.contracts.stage import ErrorCode, Stage, StageError
 from voxbus.contracts.stt import STT_EVENT, SpeechPaused, SpeechStarted, SttOpen, Transcript, TurnEnded
 from voxbus.runtime.streams import OwnedStream, StageClient, StreamListener, Takeover
 from voxbus.voice_gateway.pump import AudioPump
@@ -14,6 +16,21 @@ from voxbus.voice_gateway.pump import AudioPump
 _SILENT_FRAME = bytes(FRAME_BYTES)
 _STALL_S = 0.2
 _KEEP_BEHIND_S = 0.1
+
+
+def stt_request(call_id: str, agent: AgentConfig, owner_id: str, traceparent: str) -> SttOpen:
+    """What a call asks of a speech-to-text worker."""
+    return SttOpen(
+        call_id=call_id,
+        stream_id=new_id("s"),
+        attempt=1,
+        owner_id=owner_id,
+        agent_id=agent.id,
+        providers=agent.stt.providers,
+        language=agent.language,
+        turn_taking=agent.turn_taking,
+        traceparent=traceparent,
+    )
 
 
 class EarListener(ABC):
@@ -115,7 +132,9 @@ class Ear(StreamListener):
         self._listener.on_ear_taken_over(self.stream, takeover)
 
     def on_closed(self) -> None:
-        """Only when the call closes it."""
+        """The call never closes it, so this worker took its leave by itself; the agent would stay deaf."""
+        message = "the speech-to-text worker closed the stream"
+        self._listener.on_ear_failed(StageError(code=ErrorCode.INTERNAL, message=message, retryable=True))
 
     def on_failed(self, error: StageError) -> None:
         """Told to the call."""

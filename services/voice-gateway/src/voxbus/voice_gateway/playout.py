@@ -109,6 +109,9 @@ class Playout:
         self._sent.clear()
 
     def _send_due(self, now: float) -> None:
+        if now > self._base + self._sent_s:  # we are late, and the caller heard nothing in the meantime
+            self._base = now - self._sent_s
+            UNDERRUNS.inc()
         due_s = now - self._base + self._lead_s
         pieces: list[bytes] = []
         while self._queue and self._sent_s < due_s:
@@ -143,16 +146,16 @@ class Clock:
 
     def __init__(self, tick_ms: int) -> None:
         self._tick_s = tick_ms / 1000
-        self._members: set[Callable[[float], None]] = set()
+        self._members: dict[Callable[[float], None], Callable[[], None]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, member: Callable[[float], None]) -> None:
-        """Call `member(now)` at each tick."""
-        self._members.add(member)
+    def add(self, member: Callable[[float], None], failed: Callable[[], None]) -> None:
+        """Call `member(now)` at each tick; if it raises, `failed()`, and neither of them any more."""
+        self._members[member] = failed
 
     def remove(self, member: Callable[[float], None]) -> None:
         """Stop calling it."""
-        self._members.discard(member)
+        self._members.pop(member, None)
 
     def start(self) -> None:
         """Begin to tick."""
@@ -170,8 +173,10 @@ class Clock:
             due = max(due + self._tick_s, time.monotonic() - 5 * self._tick_s)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             now = time.monotonic()
-            for member in tuple(self._members):
+            for member, failed in tuple(self._members.items()):
                 try:
                     member(now)
                 except Exception:
                     log.exception("clock member failed")  # the other calls go on
+                    self.remove(member)
+                    asyncio.get_running_loop().call_soon(failed)

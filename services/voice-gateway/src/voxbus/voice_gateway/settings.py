@@ -38,3 +38,8 @@ class GatewaySettings(RuntimeSettings):
     call_setup_timeout_s: float = Field(
         default=2.0, gt=0, description="A call that no worker takes in this time is refused."
     )
+    turn_stall_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="A turn of the agent fails when its workers live but bring it no further for this long.",
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CHARS_PER_S = 15
+"""English as it is usually spoken."""
 _FULLY_HEARD = 0.95
 """A sentence counts as heard when this share of its audio was played: the rest is the fading of the last sound."""
 
@@ -40,6 +42,15 @@ class Utterance:
         """All audio of the sentence has come."""
         if index in self._sentences:
             self._sentences[index].complete = True
+
+    def is_complete(self, index: int) -> bool:
+        """Whether all audio of the sentence has come."""
+        return index in self._sentences and self._sentences[index].complete
+
+    @property
+    def awaited(self) -> bool:
+        """Whether there is a sentence whose audio has not all come."""
+        return any(not sentence.complete for sentence in self._sentences.values())
 
     def played(self, index: int, duration_ms: float) -> None:
         """So much more of the sentence was played to the caller (negative: was not, after all)."""
@@ -78,8 +89,8 @@ def _split(sentence: _Sentence) -> tuple[str, str]:
     if sentence.complete:
         share = sentence.played_ms / max(sentence.received_ms, 1.0)
     else:
-        # The end is unknown: English is spoken at about 15 characters a second.
-        share = sentence.played_ms / max(sentence.received_ms, len(sentence.text) * 1000 / 15)
+        # The end is unknown.
+        share = sentence.played_ms / max(sentence.received_ms, len(sentence.text) * 1000 / CHARS_PER_S)
     if share >= _FULLY_HEARD:
         return sentence.text, ""
     reached = share * len(sentence.text)

@@ -30,6 +30,7 @@ class Thought(StreamListener):
         finished: Callable[[], None],
         failed: Callable[[StageError], None],
         taken_over: Callable[[Takeover], None],
+        progress: Callable[[], None],
     ) -> None:
         self._request = request
         self._clock = clock
@@ -37,6 +38,7 @@ class Thought(StreamListener):
         self._finished = finished
         self._failed = failed
         self._taken_over = taken_over
+        self._progress = progress
         self._said: list[str] = []
         self.tool_calls: list[LlmToolCalled] = []
         self.result: LlmFinished | None = None
@@ -44,6 +46,7 @@ class Thought(StreamListener):
     def on_message(self, body: bytes) -> None:
         """First token, sentences, tool calls, the end."""
         event = LLM_EVENT.validate_json(body)
+        self._progress()
         if isinstance(event, LlmFirstToken):
             self._clock.mark("first_token")
             if self._clock.llm_ms is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from voxbus.contracts.agent import AgentConfig
 from voxbus.contracts.base import Message, new_id
 from voxbus.contracts.call import TurnKind, TurnTimings
 from voxbus.contracts.llm import ChatMessage, LlmFinished, LlmOpen, LlmSentence, LlmToolCalled
-from voxbus.contracts.stage import Stage, StageError
+from voxbus.contracts.stage import ErrorCode, Stage, StageError
 from voxbus.contracts.tts import TtsOpen, TtsSentence
 from voxbus.runtime.streams import OwnedStream, StageClient, Takeover
 from voxbus.voice_gateway.playout import Playout
@@ -33,6 +34,7 @@ class TurnContext:
     playout: Playout
     traceparent: str
     taken_over: TakenOver
+    stall_timeout_s: float
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class AgentTurn:
         self._wake = asyncio.Event()
         self._over = asyncio.Event()
         self._begun = False
+        self._progress_at = 0.0
+        self._all_written = False
         self.interrupted = False
         self._failure: tuple[Stage, StageError] | None = None
 
@@ -101,6 +105,7 @@ class AgentTurn:
             finished=self._add_end,
             failed=lambda error: self._fail(Stage.LLM, error),
             taken_over=lambda takeover: self._taken_over(Stage.LLM, self._thought_stream, takeover),
+            progress=self._progress,
         )
         self._thought_stream = context.client.stream(Stage.LLM, request, self._thought)
         return await self._run()
@@ -114,11 +119,27 @@ class AgentTurn:
             self._over.set()
             self._wake.set()
 
+    def check(self, now: float) -> None:
+        """Fail when the stages live but nothing has come of it for too long (called by the clock)."""
+        playout = self._context.playout
+        if not self._begun or self._over.is_set():
+            return
+        if playout.speaking or playout.buffered_ms:
+            self._progress_at = now
+        elif now - self._progress_at > self._context.stall_timeout_s:
+            stage = Stage.TTS if self.utterance.awaited or self._all_written else Stage.LLM
+            message = f"the {stage.value} stage brought nothing for {self._context.stall_timeout_s:g} s"
+            self._fail(stage, StageError(code=ErrorCode.TIMEOUT, message=message, retryable=True))
+
     # What happens.
 
     def _begin(self) -> None:
         self._begun = True
+        self._progress()
         self._context.playout.begin(self.utterance)
+
+    def _progress(self) -> None:
+        self._progress_at = time.monotonic()
 
     def _on_sentence(self, sentence: LlmSentence) -> None:
         self._add_sentence(sentence.index, sentence.text)
@@ -129,6 +150,7 @@ class AgentTurn:
         self._wake.set()
 
     def _add_end(self) -> None:
+        self._all_written = True
         self._to_say.append(None)
         self._wake.set()
 
@@ -147,6 +169,7 @@ class AgentTurn:
         self._wake.set()
 
     def _taken_over(self, stage: Stage, stream: OwnedStream | None, takeover: Takeover) -> None:
+        self._progress()  # the next worker gets its time
         if stream is not None:
             self._context.taken_over(stage, stream, takeover)
 
@@ -182,6 +205,7 @@ class AgentTurn:
             self.clock,
             failed=lambda error: self._fail(Stage.TTS, error),
             taken_over=lambda takeover: self._taken_over(Stage.TTS, self._voice_stream, takeover),
+            progress=self._progress,
         )
         self._voice_stream = context.client.stream(Stage.TTS, request, voice)
         self._voice_stream.start()

@@ -24,6 +24,7 @@ class Voice(StreamListener):
         clock: TurnClock,
         failed: Callable[[StageError], None],
         taken_over: Callable[[Takeover], None],
+        progress: Callable[[], None],
     ) -> None:
         self._request = request
         self._utterance = utterance
@@ -31,11 +32,15 @@ class Voice(StreamListener):
         self._clock = clock
         self._failed = failed
         self._taken_over = taken_over
+        self._progress = progress
         self._sentence = 0
         self._skip_ms = 0.0
 
     def on_audio(self, timestamp_us: int, pcm: bytes) -> None:
         """Audio of the running sentence; what is already here from an earlier attempt is skipped."""
+        self._progress()
+        if self._utterance.is_complete(self._sentence):
+            return
         if self._skip_ms > 0:
             pcm = self._without_known(pcm)
             if not pcm:
