@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from voxbus.contracts.audio import SAMPLE_RATE
 from voxbus.contracts.stage import ErrorCode
 from voxbus.runtime.streams import StageFailure
-from voxbus.tts_worker.engine import Engine
+from voxbus.tts_worker.engine import MAX_CHARS, Engine
 from voxbus.tts_worker.silence import SILENT
 from voxbus.tts_worker.vocoder import BlockVocoder
 
@@ -111,6 +111,31 @@ def test_blocks_are_the_engines_own_waveform(engine: Engine) -> None:
 def test_what_it_cannot_say_is_nothing(engine: Engine, text: str) -> None:
     """Text without anything this voice can pronounce has no phonemes rather than a click."""
     assert engine.phonemes(text) == []
+
+
+def test_each_piece_of_work_is_of_one_part(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pronouncing a part is a piece of work of its own, done when its turn comes, and never for the whole text at once."""
+    work: list[str] = []
+    pronounce, run = engine.phonemes, engine.spectra
+
+    def noted_phonemes(text: str) -> list[str]:
+        assert len(text) <= MAX_CHARS
+        work.append("pronounce")
+        return pronounce(text)
+
+    def noted_spectra(phonemes: str, speed: float) -> list[NDArray[Any]]:
+        work.append("network")
+        return run(phonemes, speed)
+
+    monkeypatch.setattr(engine, "phonemes", noted_phonemes)
+    monkeypatch.setattr(engine, "spectra", noted_spectra)
+    done = []
+    for _ in engine.blocks(f"{LONG} " * 4, speed=1.0, pause_ms=0):
+        done.append(work.copy())
+        work.clear()
+    assert max(len(piece) for piece in done) == 1
+    assert done.count(["pronounce"]) > 1
+    assert done.index(["network"]) == 1, "the first part is spoken before the second is pronounced"
 
 
 async def test_a_long_sentence_comes_in_blocks(open_local: Open) -> None:

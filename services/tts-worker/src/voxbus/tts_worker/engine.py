@@ -25,7 +25,7 @@ FIRST_BLOCK_FRAMES: Final = 48
 BLOCK_FRAMES: Final = 80
 """A second: about 2 ms of work."""
 MAX_CHARS: Final = 300
-"""Longer text is cut at a clause, so that no piece of work keeps other utterances waiting for much longer than 50 ms."""
+"""Longer text is cut, so that no piece of work keeps other utterances waiting for more than about 80 ms (the network's)."""
 
 _WARM_UP: Final = "Doctor Voxbus, the 3rd of May at 10:30 costs $4.50."
 
@@ -50,11 +50,8 @@ class Engine:
         return frozenset(char for char in self._hibari.vocab if char.isalpha())
 
     def phonemes(self, text: str) -> list[str]:
-        """What is to be said of plain `text`, in pieces to synthesise one by one; empty when this voice can say nothing of it."""
-        pieces = [
-            piece for part in split_long(spoken_english(text), MAX_CHARS) for piece in self._hibari.phonemize(part)
-        ]
-        return [piece for piece in pieces if self._letters.intersection(piece)]
+        """What is said of `text`, at most `MAX_CHARS` long, in pieces to synthesise one by one; empty when that is nothing."""
+        return [piece for piece in self._hibari.phonemize(text) if self._letters.intersection(piece)]
 
     def spectra(self, phonemes: str, speed: float) -> list[NDArray[Any]]:
         """Run the network over one piece; its outputs in the order that the vocoder takes."""
@@ -67,15 +64,22 @@ class Engine:
 
         Silence at the ends is trimmed, `pause_ms` of it stay at the end.
         """
-        for phonemes in self.phonemes(text):
-            vocoder = BlockVocoder(self.spectra(phonemes, speed), np.random.default_rng())
-            resampler = StreamResampler(RATE, SAMPLE_RATE)
-            trimmer = SilenceTrimmer(pause_ms)
-            frames = FIRST_BLOCK_FRAMES
-            while not vocoder.done:
-                pcm = trimmer.push(resampler.process(_to_pcm(vocoder.block(frames))))
-                frames = BLOCK_FRAMES
-                yield pcm + trimmer.finish() if vocoder.done else pcm
+        for part in split_long(spoken_english(text), MAX_CHARS):
+            pieces = self.phonemes(part)
+            # Unknown words take long, and then the network does: more urgent work may come in between.
+            yield b""
+            for phonemes in pieces:
+                yield from self._say(phonemes, speed, pause_ms)
+
+    def _say(self, phonemes: str, speed: float, pause_ms: int) -> Iterator[bytes]:
+        vocoder = BlockVocoder(self.spectra(phonemes, speed), np.random.default_rng())
+        resampler = StreamResampler(RATE, SAMPLE_RATE)
+        trimmer = SilenceTrimmer(pause_ms)
+        frames = FIRST_BLOCK_FRAMES
+        while not vocoder.done:
+            pcm = trimmer.push(resampler.process(_to_pcm(vocoder.block(frames))))
+            frames = BLOCK_FRAMES
+            yield pcm + trimmer.finish() if vocoder.done else pcm
 
 
 def _to_pcm(wave: NDArray[Any]) -> bytes:
