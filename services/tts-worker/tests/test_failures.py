@@ -138,6 +138,14 @@ async def test_open_fails_with_the_first_providers_reason(open_fake: Open, fake:
         await open_fake(choice("fake"), choice("nobody"))
 
 
+async def test_open_fails_with_a_reason_that_may_pass(open_fake: Open, fake: FakeProvider, spare: FakeProvider) -> None:
+    """A fallback that is down for now makes the open worth repeating, though the agent's own choice never will do."""
+    fake.refusal, spare.refusal = refused(), ConnectionError("down")
+    with pytest.raises(StageFailure, match="provider spare") as caught:
+        await open_fake(*BOTH)
+    assert caught.value.retryable
+
+
 async def test_an_unknown_provider_names_the_known_ones(open_fake: Open) -> None:
     """The refusal lists what this worker has."""
     with pytest.raises(StageFailure, match="only: fake, spare") as caught:

@@ -30,19 +30,24 @@ class Voices:
         """The name of the one that is open."""
 
     async def open(self) -> None:
-        """Open the first that can be opened; raises the first one's StageFailure when none can."""
-        first: StageFailure | None = None
+        """Open the first that can be opened.
+
+        When none can, raises the first StageFailure that may pass, for another worker or another time may do; else the first.
+        """
+        failures: list[StageFailure] = []
         while self._choices:
             choice = self._choices.pop(0)
             try:
                 self._utterance = await self._open(choice)
             except StageFailure as failure:
                 self._log.warning("provider refused", provider=choice.name, code=failure.code.value)
-                first = first or failure
+                failures.append(failure)
             else:
                 self.provider = choice.name
                 return
-        raise first or StageFailure(ErrorCode.PROVIDER_FAILED, "no provider is left", retryable=True)
+        if not failures:
+            raise StageFailure(ErrorCode.PROVIDER_FAILED, "no provider is left", retryable=True)
+        raise next((failure for failure in failures if failure.retryable), failures[0])
 
     async def next(self) -> bool:
         """Give up the open one for the next that can be opened; False when there is none, and the open one stays."""
