@@ -225,3 +225,15 @@ async def test_a_stream_that_cannot_be_heard_moves() -> None:
     assert call.error is not None
     assert (call.error.code, call.error.retryable) == (ErrorCode.INTERNAL, True)
     assert call.stream.closed
+
+
+async def test_the_first_of_several_last_pieces_acknowledges_only_itself() -> None:
+    """While a turn that has ended still waits for words, the audio of those words is not acknowledged."""
+    call = FakedCall()
+    call.recogniser.finished.clear()
+    await call.hear(VOICE, 9600)
+    await call.hear(SILENCE, 1600)
+    call.pool.jobs[0].resolve(0.9)
+    call.recogniser.listener.on_final(Words("the first piece", 0, 8000))
+    await call.until(lambda: bool(call.of(Transcript)))
+    assert [ack * FRAME_MS for _, ack in call.of(Transcript)] == [8000]

@@ -194,6 +194,7 @@ class SttSession(StreamHandler, WordsListener):
         metrics.TURNS.labels(ended.reason.value).inc()
         metrics.DECIDE_SECONDS.observe(decide_s)
         metrics.TRANSCRIBE_SECONDS.observe(transcribe_s)
+        self._finishing = False
         self._outbox.emit(
             TurnEnded(
                 text=text,
@@ -208,7 +209,6 @@ class SttSession(StreamHandler, WordsListener):
             ),
             ack=self._settled(),
         )
-        self._finishing = False
         self._advance()
 
     def _end_stream(self) -> None:
@@ -262,7 +262,9 @@ class SttSession(StreamHandler, WordsListener):
 
         That is all before the un-finalised speech of the running turn.
         """
-        needed_ms = max(self._final_until_ms, self._machine.needed_from_ms - REPLAY_MARGIN_MS)
+        needed_ms = self._final_until_ms
+        if not self._finishing:  # else the machine is past a turn some of whose words may still be missing
+            needed_ms = max(needed_ms, self._machine.needed_from_ms - REPLAY_MARGIN_MS)
         return self._arrivals.drop_before(needed_ms)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
