@@ -282,6 +282,20 @@ async def test_the_model_goes_on_after_a_tool_call(server: OpenAiServer, service
     assert server.requests[0]["tools"][0]["function"]["parameters"] == BOOK.parameters
 
 
+@pytest.mark.parametrize("indices", [(0, 1), (0, 0), (None, None)])
+async def test_calls_side_by_side_are_told_apart(
+    server: OpenAiServer, service: LlmService, indices: tuple[int | None, ...]
+) -> None:
+    """Two calls in one reply stay two, also when the server gives both the same index or none."""
+    calls = (("call_a", "book", ('{"day": ', '"Monday"}')), ("call_b", "book", ('{"day": ', '"Tuesday"}')))
+    server.replies.extend([Reply(tool_calls=calls, indices=indices), Reply(tokens=("Booked.",))])
+    stream = await reply(service, tools=(BOOK,))
+    assert [(call.call.id, call.call.arguments) for call in stream.calls] == [
+        ("call_a", {"day": "Monday"}),
+        ("call_b", {"day": "Tuesday"}),
+    ]
+
+
 async def test_a_conversation_with_tools_and_interruptions_is_one_that_servers_accept(
     server: OpenAiServer, service: LlmService
 ) -> None:

@@ -190,12 +190,12 @@ class _ToolCalls:
 
     def __init__(self, round_number: int) -> None:
         self._round_number = round_number
-        self._parts: dict[int, list[str]] = {}
+        self._parts: list[list[str]] = []
+        self._latest: dict[int | None, list[str]] = {}
 
     def add(self, delta: Any) -> None:
         for part in (delta.tool_calls if delta is not None else None) or ():
-            call = self._parts.setdefault(part.index, ["", "", ""])
-            call[0] = call[0] or part.id or ""
+            call = self._call(part.index, part.id or "")
             if part.function is not None:
                 call[1] += part.function.name or ""
                 call[2] += part.function.arguments or ""
@@ -203,10 +203,21 @@ class _ToolCalls:
     def complete(self) -> list[ToolCallRequested]:
         return [
             ToolCallRequested(
-                well_formed(call_id) or f"call_{self._round_number}_{index}", well_formed(name), well_formed(arguments)
+                well_formed(call_id) or f"call_{self._round_number}_{position}",
+                well_formed(name),
+                well_formed(arguments),
             )
-            for index, (call_id, name, arguments) in sorted(self._parts.items())
+            for position, (call_id, name, arguments) in enumerate(self._parts)
         ]
+
+    def _call(self, index: int | None, call_id: str) -> list[str]:
+        """The call that a part belongs to. Some servers send index 0, or none, for all: then a new id is a new call."""
+        call = self._latest.get(index)
+        if call is None or (call_id and call[0] and call_id != call[0]):
+            call = self._latest[index] = ["", "", ""]
+            self._parts.append(call)
+        call[0] = call[0] or call_id
+        return call
 
 
 def _says_something(chunk: ChatCompletionChunk) -> bool:
