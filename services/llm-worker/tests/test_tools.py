@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from voxbus.contracts.llm import LlmToolCalled, Tool
 from voxbus.contracts.stage import ErrorCode
+from voxbus.llm_worker import schemas
 from voxbus.llm_worker.providers.base import ToolCallRequested
 from voxbus.llm_worker.tools import Toolbox
 from voxbus.runtime.streams import StageFailure
@@ -121,3 +122,10 @@ def test_half_a_character_in_the_arguments_is_replaced() -> None:
     made = call({}, '{"a \\ud83d": ["b \\ud83d", "\\ud83d\\ude00"]}')
     assert made.call.arguments == {"a \ufffd": ["b \ufffd", "\U0001f600"]}
     assert made.model_dump_json()
+
+
+def test_a_schema_is_checked_once() -> None:
+    """The next stream of the agent takes the schema as it is, whatever the order of its keys."""
+    parameters = properties(day={"type": "string", "pattern": "day$"})
+    assert schemas.compiled(parameters) is schemas.compiled(dict(reversed(parameters.items())))
+    assert schemas._remembered.cache_info().maxsize == 256

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from voxbus.contracts.llm import ChatMessage, LlmToolCalled, Role, Tool, ToolCall, ToolKind
 from voxbus.contracts.stage import ErrorCode
+from voxbus.llm_worker import schemas
 from voxbus.llm_worker.providers.base import ToolCallRequested, arguments_schema, well_formed
-from voxbus.llm_worker.schemas import ArgumentsSchema
 from voxbus.runtime.streams import StageFailure
 
 OK = "ok"
@@ -22,7 +22,7 @@ _TOO_DEEP: Final = "the arguments are nested too deeply"
 @dataclass(frozen=True, slots=True)
 class _Entry:
     tool: Tool
-    schema: ArgumentsSchema
+    schema: schemas.ArgumentsSchema
 
 
 class Toolbox:
@@ -68,9 +68,9 @@ class Toolbox:
         return entry.tool.kind if entry else ToolKind.RECORD
 
 
-def _schema(tool: Tool) -> ArgumentsSchema:
+def _schema(tool: Tool) -> schemas.ArgumentsSchema:
     try:
-        return ArgumentsSchema(arguments_schema(tool))
+        return schemas.compiled(arguments_schema(tool))
     except ValueError as error:
         message = f"tool {tool.name}: its parameters are no JSON schema: {error}"
         raise StageFailure(ErrorCode.BAD_REQUEST, message, retryable=False) from None
