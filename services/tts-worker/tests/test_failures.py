@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from fake_speech import FakeProvider, Listener, choice, refused
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from voxbus.contracts.frame import Kind
@@ -40,6 +41,38 @@ async def test_a_half_heard_sentence_fails_the_stream(open_fake: Open, fake: Fak
     assert (listener.error.code, listener.error.retryable) == (ErrorCode.PROVIDER_FAILED, True)
     assert spare.said == []
     assert listener.frames[-1].ack == 0, "the sentence must be replayed elsewhere"
+
+
+async def test_metrics_count_the_provider_that_spoke(open_fake: Open, fake: FakeProvider, spare: FakeProvider) -> None:
+    """After a fallback, sentences, audio and first audio are the fallback's; the one that failed has a failure and no audio."""
+    before = spoken("fake"), spoken("spare")
+    listener = await open_fake(*BOTH)
+    fake.fail_after = 0
+    await listener.speak("one", "three")
+    after = spoken("fake"), spoken("spare")
+    assert after[0] == before[0]
+    assert after[1] == pytest.approx([value + more for value, more in zip(before[1], (2, 8 * 0.02, 1), strict=True)])
+
+
+async def test_audio_before_a_failure_is_counted(open_fake: Open, fake: FakeProvider) -> None:
+    """The audio of a half-heard sentence was sent, and counts for the provider that made it."""
+    before = spoken("fake")[1]
+    listener = await open_fake()
+    fake.fail_after = 2
+    await listener.say("a sentence")
+    await listener.ended()
+    assert spoken("fake")[1] - before == pytest.approx(len(listener.pcm) / 32_000)
+    assert listener.pcm
+
+
+def spoken(provider: str) -> list[float]:
+    """What the metrics say of a provider: sentences spoken, seconds of audio, utterances begun."""
+    samples = (
+        ("voxbus_tts_sentences_total", {"outcome": "ok"}),
+        ("voxbus_tts_audio_seconds_total", {}),
+        ("voxbus_tts_first_audio_seconds_count", {}),
+    )
+    return [REGISTRY.get_sample_value(name, {"provider": provider, **labels}) or 0.0 for name, labels in samples]
 
 
 async def test_the_last_provider_fails(open_fake: Open, fake: FakeProvider) -> None:

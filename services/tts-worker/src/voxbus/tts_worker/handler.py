@@ -112,11 +112,13 @@ class UtteranceHandler(StreamHandler):
     async def _synthesise(self, parts: list[str]) -> None:
         began = time.monotonic()
         provider = self._voices.provider
-        for part in parts:
-            await self._synthesise_part(part)
-        await self._out.end_sentence()
+        try:
+            for part in parts:
+                await self._synthesise_part(part)
+            await self._out.end_sentence()
+        finally:  # also what was sent before a failure or a barge-in
+            metrics.AUDIO_SECONDS.labels(provider).inc(self._out.sentence_ms / 1000)
         metrics.SYNTHESIS_SECONDS.labels(provider).observe(time.monotonic() - began)
-        metrics.AUDIO_SECONDS.labels(provider).inc(self._out.sentence_ms / 1000)
 
     async def _synthesise_part(self, text: str) -> None:
         async with aclosing(self._voices.speak(text)) as chunks:
