@@ -10,10 +10,9 @@ from typing import Any, Final
 from voxbus.contracts.llm import ChatMessage, LlmToolCalled, Role, Tool, ToolCall, ToolKind
 from voxbus.contracts.stage import ErrorCode
 from voxbus.llm_worker import schemas
-from voxbus.llm_worker.providers.base import ToolCallRequested, arguments_schema, well_formed
+from voxbus.llm_worker.providers.base import OK, ToolCallRequested, arguments_schema, well_formed
 from voxbus.runtime.streams import StageFailure
 
-OK = "ok"
 _MAX_DEPTH: Final = 32
 """Of arguments. Messages that are nested much deeper cannot be read on the other side."""
 _TOO_DEEP: Final = "the arguments are nested too deeply"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from voxbus.contracts.llm import ChatMessage, LlmOpen, Tool, Usage
 from voxbus.contracts.stage import ErrorCode
 from voxbus.runtime.streams import StageFailure
+
+OK: Final = "ok"
+"""The result of a tool call that was right."""
 
 
 @dataclass(frozen=True, slots=True)

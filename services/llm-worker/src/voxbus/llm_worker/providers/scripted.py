@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from voxbus.contracts.llm import ChatMessage, Role, Tool, ToolKind, Usage
 from voxbus.contracts.stage import ErrorCode
 from voxbus.llm_worker.providers.base import (
+    OK,
     Model,
     Provider,
     ReplyEvent,
@@ -25,7 +26,6 @@ from voxbus.llm_worker.providers.base import (
 from voxbus.llm_worker.script import library
 from voxbus.llm_worker.script.engine import CallTool, EndCall, Say, Step, plan
 from voxbus.llm_worker.script.model import Script
-from voxbus.llm_worker.tools import OK
 from voxbus.runtime.streams import StageFailure
 
 _TOKEN: Final = re.compile(r"\s*\S+")
