@@ -12,7 +12,6 @@ import structlog
 from voxbus.contracts.agent import AgentConfig
 from voxbus.contracts.base import new_id
 from voxbus.contracts.call import EndReason, TurnKind
-from voxbus.contracts.llm import ToolKind
 from voxbus.contracts.native import Ended, TranscriptMessage
 from voxbus.contracts.stage import ErrorCode, Stage, StageError
 from voxbus.contracts.stt import TurnEnded
@@ -207,7 +206,7 @@ class Call(CallEnd, EarListener):
             self._after_turn(result)
 
     def _after_turn(self, result: TurnResult) -> None:
-        if any(called.ok and called.kind is ToolKind.END_CALL for called in result.tool_calls):
+        if self._dialogue.ends_call and result.kind is TurnKind.REPLY:
             self.end(EndReason.AGENT_ENDED)
         elif self._waiting:
             waiting, self._waiting = self._waiting, []

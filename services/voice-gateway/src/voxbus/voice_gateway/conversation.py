@@ -43,5 +43,5 @@ class Conversation:
 
     @property
     def unanswered(self) -> bool:
-        """Whether the last word is the caller's."""
-        return bool(self._messages) and self._messages[-1].role is Role.USER
+        """Whether the last word is the caller's, or a tool's that the agent has said nothing about."""
+        return bool(self._messages) and self._messages[-1].role in (Role.USER, Role.TOOL)

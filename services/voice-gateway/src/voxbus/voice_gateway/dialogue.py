@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from voxbus.contracts.call import TurnKind
@@ -52,6 +52,8 @@ class Dialogue:
         self._done = done
         self._broken = broken
         self._log = log
+        self.ends_call = False
+        """Whether the agent has asked for the end of the call and the caller has said nothing since."""
         self._conversation = Conversation()
         self._turn: AgentTurn | None = None
         self._live: set[AgentTurn] = set()  # the running one, and those that wait for it
@@ -71,6 +73,7 @@ class Dialogue:
 
         async def run(agent_turn: AgentTurn) -> TurnResult:
             # Now, not before: until its turn came, another was still the caller's latest.
+            self.ends_call = False
             self._conversation.caller_said(words.text)
             self._report.caller_said(words.text, words.turn)
             return await agent_turn.reply(self._conversation.messages)
@@ -144,17 +147,26 @@ class Dialogue:
         interrupted, self._interrupted = self._interrupted, None
         if interrupted is None or self._turn is not None or self._closed:
             return
-        if self._conversation.unanswered:
-            turn = AgentTurn(self._context, TurnKind.REPLY, TurnClock.unprompted())
-            self._begin(turn, lambda turn: turn.reply(self._conversation.messages))
-        elif interrupted.rest:
-            self.speak(TurnKind.REPLY, interrupted.rest)
+        unfinished, rest = interrupted.unfinished, interrupted.rest
+        if unfinished is not None:
+            self._begin(self._next_reply(), lambda turn: turn.resume(unfinished, rest))
+        elif rest:
+            self.speak(interrupted.kind, rest)
+        elif self._conversation.unanswered:
+            self._begin(self._next_reply(), lambda turn: turn.reply(self._conversation.messages))
+        else:
+            self._done(replace(interrupted, interrupted=False))  # all of it had been heard
+
+    def _next_reply(self) -> AgentTurn:
+        return AgentTurn(self._context, TurnKind.REPLY, TurnClock.unprompted())
 
     def _record(self, turn: AgentTurn, result: TurnResult) -> None:
         self._conversation.agent_said(result.heard, interrupted=result.interrupted, tool_calls=result.tool_calls)
         for called in result.tool_calls:
             if called.ok and called.kind is ToolKind.RECORD:
                 self._report.variables.update(called.call.arguments)
+            elif called.ok and called.kind is ToolKind.END_CALL:
+                self.ends_call = True
         TURNS.labels(turn.kind.value, _outcome(result)).inc()
         if result.interrupted and self._turn is None:  # else the caller has said something newer
             self._interrupted = result

@@ -32,14 +32,14 @@ class Thought(StreamListener):
         taken_over: Callable[[Takeover], None],
         progress: Callable[[], None],
     ) -> None:
-        self._request = request
+        self.request = request
         self._clock = clock
         self._sentence = sentence
         self._finished = finished
         self._failed = failed
         self._taken_over = taken_over
         self._progress = progress
-        self._said: list[str] = []
+        self._said = list(request.spoken)
         self.tool_calls: list[LlmToolCalled] = []
         self.result: LlmFinished | None = None
 
@@ -64,7 +64,8 @@ class Thought(StreamListener):
 
     def reopen(self) -> LlmOpen:
         """The turn again, told what has already been said and done."""
-        return self._request.model_copy(update={"spoken": tuple(self._said), "turn": tool_messages(self.tool_calls)})
+        done = (*self.request.turn, *tool_messages(self.tool_calls))
+        return self.request.model_copy(update={"spoken": tuple(self._said), "turn": done})
 
     def on_takeover(self, takeover: Takeover) -> None:
         """Told to the call."""

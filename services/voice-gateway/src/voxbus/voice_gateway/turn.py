@@ -41,6 +41,7 @@ class TurnContext:
 class TurnResult:
     """How a turn went."""
 
+    kind: TurnKind
     heard: str
     rest: str
     """What was meant to be said and was not heard."""
@@ -49,6 +50,8 @@ class TurnResult:
     timings: TurnTimings
     tool_calls: tuple[LlmToolCalled, ...]
     finished: LlmFinished | None
+    unfinished: LlmOpen | None
+    """What to ask of the model for the rest of a reply that it had not written to the end."""
     providers: dict[str, str]
     failure: tuple[Stage, StageError] | None
 
@@ -80,35 +83,24 @@ class AgentTurn:
 
     async def say(self, text: str) -> TurnResult:
         """Speak a given text."""
-        if self.interrupted:
-            return self._result()
-        self._begin()
         self._add_sentence(0, text)
         self._add_end()
         return await self._run()
 
     async def reply(self, messages: tuple[ChatMessage, ...]) -> TurnResult:
         """Let the model answer the conversation, and speak it."""
-        if self.interrupted:
-            return self._result()
-        context = self._context
-        self._begin()
-        agent = context.agent
+        agent = self._context.agent
         request = LlmOpen(
             **self._identity(), providers=agent.llm.providers, system_prompt=agent.system_prompt,
             messages=messages, tools=agent.tools,
         )  # fmt: skip
-        self._thought = Thought(
-            request,
-            self.clock,
-            sentence=self._on_sentence,
-            finished=self._add_end,
-            failed=lambda error: self._fail(Stage.LLM, error),
-            taken_over=lambda takeover: self._taken_over(Stage.LLM, self._thought_stream, takeover),
-            progress=self._progress,
-        )
-        self._thought_stream = context.client.stream(Stage.LLM, request, self._thought)
-        return await self._run()
+        return await self._think(request)
+
+    async def resume(self, unfinished: LlmOpen, rest: str) -> TurnResult:
+        """Speak the rest of a reply that was cut off before it was all written, and let the model write on."""
+        if rest:
+            self._add_sentence(len(unfinished.spoken) - 1, rest)
+        return await self._think(unfinished.model_copy(update=self._identity()))
 
     def interrupt(self) -> None:
         """The caller cuts in: silence at once, and both streams are cancelled. A turn that has not begun never does."""
@@ -175,14 +167,30 @@ class AgentTurn:
 
     # The course of it.
 
+    async def _think(self, request: LlmOpen) -> TurnResult:
+        self._thought = Thought(
+            request,
+            self.clock,
+            sentence=self._on_sentence,
+            finished=self._add_end,
+            failed=lambda error: self._fail(Stage.LLM, error),
+            taken_over=lambda takeover: self._taken_over(Stage.LLM, self._thought_stream, takeover),
+            progress=self._progress,
+        )
+        return await self._run()
+
     async def _run(self) -> TurnResult:
+        if self.interrupted:
+            return self._result()  # before it began: no stream is opened
+        self._begin()
         context = self._context
         playout = context.playout
         playout.on_first_audio = self._on_first_played
         playout.on_drained = self._over.set
         voice_stream = self._open_voice()
         feeding = asyncio.create_task(self._feed(voice_stream))
-        if self._thought_stream is not None:
+        if self._thought is not None:
+            self._thought_stream = context.client.stream(Stage.LLM, self._thought.request, self._thought)
             self._thought_stream.start()
         try:
             await self._over.wait()
@@ -239,6 +247,7 @@ class AgentTurn:
         heard, rest = self.utterance.split()
         thought = self._thought
         return TurnResult(
+            kind=self.kind,
             heard=heard,
             rest=rest,
             generated=self.utterance.generated,
@@ -246,6 +255,7 @@ class AgentTurn:
             timings=self.clock.timings(),
             tool_calls=tuple(thought.tool_calls) if thought else (),
             finished=thought.result if thought else None,
+            unfinished=thought.reopen() if thought and not (thought.result or self._all_written) else None,
             providers={
                 stream.stage.value: stream.provider
                 for stream in (self._thought_stream, self._voice_stream)
