@@ -144,6 +144,20 @@ async def test_wrong_settings_are_refused(service: LlmService, settings: dict[st
     assert told in failure.value.message
 
 
+@pytest.mark.parametrize("language", ["de", "hi-IN", "eng"])
+async def test_another_language_is_refused(service: LlmService, language: str) -> None:
+    """A script understands English only, and an agent in another language learns so at the open."""
+    with pytest.raises(StageFailure, match=f"English.*not '{language}'") as failure:
+        await ReplyStream(reply_request(scripted(), language=language)).open(service)
+    assert failure.value.code is ErrorCode.BAD_REQUEST
+
+
+async def test_any_english_will_do(service: LlmService) -> None:
+    """Regional English is English."""
+    stream = await reply(service, "Hello.", "Tuesday.", language="en-GB")
+    assert stream.sentences[0] == "Tuesday, very good."
+
+
 async def test_a_script_needs_the_tools_that_it_calls(service: LlmService) -> None:
     """A script that would call a tool the agent lacks is refused at the open."""
     with pytest.raises(StageFailure, match="record_appointment"):

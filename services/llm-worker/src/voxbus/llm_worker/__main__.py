@@ -12,7 +12,7 @@ def build(settings: Settings) -> LlmService:
     """The service with every provider."""
     return LlmService(
         make_providers(settings),
-        first_piece_chars=settings.llm_first_piece_chars,
+        first_piece_chars=settings.llm_first_piece_chars or None,
         tool_rounds=settings.llm_tool_rounds,
     )
 

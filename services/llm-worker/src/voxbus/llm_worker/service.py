@@ -69,7 +69,9 @@ class LlmService(StageService[LlmOpen]):
         failures: list[StageFailure] = []
         for choice in wanted:
             try:
-                choices.append(Choice(choice.name, self._providers[choice.name].model(choice.settings, request.tools)))
+                provider = self._providers[choice.name]
+                provider.check_language(request.language)
+                choices.append(Choice(choice.name, provider.model(choice.settings, request.tools)))
             except StageFailure as failure:
                 failures.append(failure)
             except Exception:

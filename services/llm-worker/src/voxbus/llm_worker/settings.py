@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from voxbus.llm_worker.cutter import FIRST_PIECE_CHARS, MIN_CLAUSE_CHARS
 from voxbus.runtime.settings import WorkerSettings
@@ -33,8 +33,15 @@ class Settings(WorkerSettings):
         le=20,
         description="How often in a turn a model may go on after tool calls; the last time it must speak.",
     )
-    llm_first_piece_chars: int | None = Field(
+    llm_first_piece_chars: int = Field(
         default=FIRST_PIECE_CHARS,
-        ge=MIN_CLAUSE_CHARS,
-        description="A longer first sentence is handed on at the end of a clause.",
+        ge=0,
+        description=f"A longer first sentence is handed on at the end of a clause; 0: never, else {MIN_CLAUSE_CHARS} or more.",
     )
+
+    @field_validator("llm_first_piece_chars")
+    @classmethod
+    def _is_a_clause(cls, chars: int) -> int:
+        if 0 < chars < MIN_CLAUSE_CHARS:
+            raise ValueError(f"must be 0, for never, or at least {MIN_CLAUSE_CHARS}")
+        return chars

@@ -96,6 +96,9 @@ class Provider(ABC):
     def model(self, settings: Mapping[str, JsonValue], tools: tuple[Tool, ...]) -> Model:
         """The model for an agent's settings and tools. Fast; raises StageFailure(BAD_REQUEST) for wrong settings."""
 
+    def check_language(self, language: str) -> None:
+        """Raises StageFailure(BAD_REQUEST) for a language (such as "en" or "en-GB") that the provider does not speak."""
+
     async def stop(self) -> None:
         """Close what is shared."""
 

@@ -61,6 +61,12 @@ class ScriptedProvider(Provider):
         end_tool = next((tool.name for tool in tools if tool.kind is ToolKind.END_CALL), None)
         return ScriptedModel(script, chosen.token_ms / 1000, end_tool)
 
+    def check_language(self, language: str) -> None:
+        """What is said on days, times and yes or no is English."""
+        if language.partition("-")[0] != "en":
+            message = f"the provider scripted speaks English (en) only, not {language!r}"
+            raise StageFailure(ErrorCode.BAD_REQUEST, message, retryable=False)
+
     def _script(self, wanted: str | dict[str, JsonValue]) -> Script:
         if isinstance(wanted, dict):
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from pydantic import JsonValue
@@ -28,7 +28,7 @@ def load(name: str) -> Script:
     return Script.model_validate_json((_FOLDER / f"{name}.json").read_bytes())
 
 
-@cache
+@lru_cache(maxsize=256)
 def _parse(text: str) -> Script:
     return Script.model_validate_json(text)
 
