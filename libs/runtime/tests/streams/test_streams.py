@@ -65,7 +65,7 @@ async def test_capacity_is_never_exceeded_by_a_burst(stand: Stand) -> None:
         return_exceptions=True,
     )
     taken = [reply for reply in replies if isinstance(reply, bytes) and StreamReply.model_validate_json(reply).opened]
-    assert len(taken) == 3
+    assert len(taken) == 3, replies
     assert worker.active == 3
 
 
@@ -105,6 +105,7 @@ async def test_a_dead_worker_is_replaced_and_gets_what_was_not_acknowledged(stan
     listener, stream = await opened(stand)
     await stream.send(say("one"))
     await listener.until(lambda: listener.texts == ["one"])
+    attempt = stream.attempt
     first.service.acknowledge = False
     await stream.send(say("two"))
     await listener.until(lambda: listener.texts == ["one", "two"])
@@ -114,7 +115,7 @@ async def test_a_dead_worker_is_replaced_and_gets_what_was_not_acknowledged(stan
     await listener.until(lambda: listener.texts == ["one", "two", "two"])
     assert listener.takeovers[0].reason == "silent"
     assert stream.worker_id == second.worker_id
-    assert stream.attempt == 2
+    assert stream.attempt > attempt
     await stream.send(say("three"))
     await listener.until(lambda: listener.texts[-1] == "three")
 
@@ -137,11 +138,14 @@ async def test_output_of_a_dead_attempt_is_dropped(stand: Stand) -> None:
     await stand.worker()
     listener, stream = await opened(stand)
     output = OUTPUT(stage="tts", owner_id=stand.client.owner_id, stream_id=stream.stream_id)
-    assert stream._leg is not None
-    stream._leg.attempt = 2
+    assert stream._legs.current is not None
+    dead = stream.attempt
+    stream._legs.current.attempt = dead + 1
     body = say("from the grave").encode()
-    await stand.client.live.publish(output, encode_frame(Kind.MESSAGE, attempt=1, seq=0, body=body))
-    await stand.client.live.publish(output, encode_frame(Kind.MESSAGE, attempt=2, seq=0, body=say("alive").encode()))
+    await stand.client.live.publish(output, encode_frame(Kind.MESSAGE, attempt=dead, seq=0, body=body))
+    await stand.client.live.publish(
+        output, encode_frame(Kind.MESSAGE, attempt=dead + 1, seq=0, body=say("alive").encode())
+    )
     await listener.until(lambda: listener.texts == ["alive"])
 
 
@@ -150,10 +154,10 @@ async def test_a_gap_in_the_output_is_a_failure(stand: Stand) -> None:
     await stand.worker()
     listener, stream = await opened(stand)
     output = OUTPUT(stage="tts", owner_id=stand.client.owner_id, stream_id=stream.stream_id)
-    await stand.client.live.publish(output, encode_frame(Kind.HEARTBEAT, attempt=1, seq=7))
+    await stand.client.live.publish(output, encode_frame(Kind.HEARTBEAT, attempt=stream.attempt, seq=7))
     await listener.until(lambda: bool(listener.takeovers))
     assert listener.takeovers[0].reason == "gap"
-    assert listener.reopened == 1
+    assert listener.reopened >= 1
 
 
 async def test_lost_input_makes_the_worker_ask_for_a_replay(stand: Stand) -> None:
@@ -181,10 +185,10 @@ async def test_a_repeated_input_is_handled_once(stand: Stand) -> None:
     await stand.worker()
     listener, stream = await opened(stand)
     subject = INPUT(stage="tts", worker_id=stream.worker_id, stream_id=stream.stream_id)
-    frame = encode_frame(Kind.MESSAGE, attempt=1, seq=0, body=say("once").encode())
+    frame = encode_frame(Kind.MESSAGE, attempt=stream.attempt, seq=0, body=say("once").encode())
     await stand.client.live.publish(subject, frame)
     await stand.client.live.publish(subject, frame)
-    await stand.client.live.publish(subject, encode_frame(Kind.CLOSE, attempt=1, seq=1))
+    await stand.client.live.publish(subject, encode_frame(Kind.CLOSE, attempt=stream.attempt, seq=1))
     await listener.until(lambda: listener.closed)
     assert listener.texts == ["once"]
 

@@ -21,11 +21,11 @@ from voxbus.runtime.streams import OwnedStream, StageFailure
 pytestmark = pytest.mark.integration
 
 
-async def forge(stand: Stand, stream: OwnedStream, kind: Kind, seq: int, text: str = "", attempt: int = 1) -> None:
+async def forge(stand: Stand, stream: OwnedStream, kind: Kind, seq: int, text: str = "") -> None:
     """Output as if from the stream's worker."""
     output = OUTPUT(stage="tts", owner_id=stand.client.owner_id, stream_id=stream.stream_id)
     body = say(text).encode() if text else b""
-    await stand.client.live.publish(output, encode_frame(kind, attempt=attempt, seq=seq, body=body))
+    await stand.client.live.publish(output, encode_frame(kind, attempt=stream.attempt, seq=seq, body=body))
 
 
 async def test_nothing_is_delivered_after_a_gap(stand: Stand) -> None:

@@ -131,6 +131,8 @@ class LiveBus:
 
     async def flush(self) -> None:
         """Wait until the server has processed what was sent, so that a new subscription is known to be active."""
+        # nats-py 2.16 writes the ping ahead of what its flusher has still to write; by the first answer the flusher has run.
+        await self._client.flush()
         await self._client.flush()
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from voxbus.contracts.stage import ErrorCode, ProviderChoice, Stage, StageError,
 from voxbus.runtime import metrics
 from voxbus.runtime.streams.failure import StageFailure
 from voxbus.runtime.streams.leg import KeptInputs, Leg
+from voxbus.runtime.streams.legs import Legs
 from voxbus.runtime.streams.opening import request_open
 from voxbus.runtime.streams.owner_settings import OwnerSettings, Takeover
 from voxbus.runtime.trace import trace_id
@@ -52,11 +53,7 @@ class OwnedStream:
         self._request = request
         self._listener = listener
         self._next_attempt = request.attempt
-        self._leg: Leg | None = None
-        self._next: Leg | None = None  # being opened
-        self._held: list[Frame] = []  # of the leg, while the next one is being opened
-        self._early: list[Frame] = []  # of the next one, before it is the leg
-        self._replaying = False
+        self._legs = Legs()
         self._inputs = KeptInputs(self._settings.replay_frames)
         self._failures = 0
         self._passed_over = 0
@@ -90,7 +87,7 @@ class OwnedStream:
     async def cancel(self) -> None:
         """Stop at once; nothing is called any more."""
         if not self.over:
-            leg = self._leg
+            leg = self._legs.current
             self._end()
             if leg is not None:
                 await self._cancel_leg(leg)
@@ -98,8 +95,8 @@ class OwnedStream:
     async def _send(self, kind: Kind, timestamp_us: int, body: bytes) -> None:
         if self.over:
             return
-        leg = self._leg
-        if leg is None or self._replaying:
+        leg = self._legs.current
+        if leg is None or self._legs.settling:
             self._inputs.add(KeptInputs.NOT_SENT, kind, timestamp_us, body)
             return
         seq = leg.take_number()
@@ -116,19 +113,9 @@ class OwnedStream:
 
     def receive(self, frame: Frame) -> None:
         """Handle one frame of output (called by the client)."""
-        leg, opening = self._leg, self._next
-        if self.over:
-            return
-        if leg is not None and frame.attempt == leg.attempt:
-            leg.last_received = time.monotonic()
-            if opening is not None:
-                self._held.append(frame)
-            elif self._replaying:
-                self._early.append(frame)
-            else:
-                self._accept(leg, frame)
-        elif opening is not None and frame.attempt == opening.attempt:
-            self._early.append(frame)
+        leg = None if self.over else self._legs.route(frame)
+        if leg is not None:
+            self._accept(leg, frame)
 
     def _accept(self, leg: Leg, frame: Frame) -> None:
         missing = leg.outputs.accept(frame.seq)
@@ -167,7 +154,7 @@ class OwnedStream:
                 if error.retryable:
                     self._lose(leg, error.code.value)
                 else:
-                    self._leg = None  # the worker has ended it
+                    self._legs.current = None  # the worker has ended it
                     self._give_up(error)
             case _:
                 if leg.last_received - leg.opened_at > self._settings.healthy_s:
@@ -175,16 +162,14 @@ class OwnedStream:
 
     def _end(self) -> None:
         self.over = True
-        self._leg = None
+        self._legs.clear()
         self._inputs.clear()
-        self._held.clear()
-        self._early.clear()
         self._client.forget(self)  # an open that is under way ends by itself and cancels what it got
 
     def _give_up(self, error: StageError) -> None:
         if self.over:
             return
-        leg = self._leg
+        leg = self._legs.current
         self._end()
         if leg is not None:
             self._client.spawn(self._cancel_leg(leg))
@@ -233,7 +218,7 @@ class OwnedStream:
             failure = await self._try_open()
             if failure is None or self.over:
                 return
-            if self._leg is not None:
+            if self._legs.current is not None:
                 deadline = time.monotonic() + deadline_s
             if not failure.retryable or time.monotonic() + pause > deadline:
                 raise failure
@@ -250,16 +235,15 @@ class OwnedStream:
 
     async def _try_open(self) -> StageFailure | None:
         """One open, under a new attempt number, so that a late answer to an older one is never taken for this one's."""
-        leg = self._next = Leg(self._next_attempt, self._client.live)
+        leg = Leg(self._next_attempt, self._client.live)
+        self._legs.begin(leg)
         self._next_attempt += 1
         try:
             opened = await request_open(
                 self._client.live, self.stage, self._open_request(leg.attempt), self._settings.open_timeout_s
             )
         except StageFailure as failure:
-            self._next = None
-            self._early.clear()
-            self._release_held()
+            self._accept_all(self._legs.current, self._legs.abandon())
             return failure
         await self._switch_to(leg, opened)
         return None
@@ -280,38 +264,32 @@ class OwnedStream:
 
     async def _switch_to(self, leg: Leg, opened: StreamOpened) -> None:
         leg.opened(self.stage.value, opened.worker_id, self.stream_id)
-        old, self._next = self._leg, None
-        self._held.clear()
         if self.over:  # cancelled while the answer was under way
             await self._cancel_leg(leg)
             return
-        self._leg, self.attempt, self._replaying = leg, leg.attempt, True
-        self.worker_id, self.provider = opened.worker_id, opened.provider
-        if old is not None:
-            await self._cancel_leg(old)
+        before = self._legs.switch()
+        self.attempt, self.worker_id, self.provider = leg.attempt, opened.worker_id, opened.provider
+        if before is not None:
+            await self._cancel_leg(before)
         await self._inputs.replay(leg)
-        self._replaying = False
-        if self._leg is not leg:  # cancelled meanwhile
+        early = self._legs.settled()
+        if self._legs.current is leg:
+            self._accept_all(leg, early)
+        else:  # cancelled meanwhile
             await self._cancel_leg(leg)
-            return
-        early, self._early = self._early, []
-        for frame in early:
-            if self._leg is leg:
-                self._accept(leg, frame)
 
-    def _release_held(self) -> None:
-        held, self._held = self._held, []
-        for frame in held:
-            if self._leg is not None and self._leg.attempt == frame.attempt:
-                self._accept(self._leg, frame)
+    def _accept_all(self, leg: Leg | None, frames: list[Frame]) -> None:
+        for frame in frames:
+            if leg is not None and self._legs.current is leg:
+                self._accept(leg, frame)
 
     # Takeover.
 
     def _lose(self, leg: Leg, reason: str) -> None:
         """The leg is of no use any more; nothing it sends from now on is delivered."""
-        if self._leg is not leg:
+        if self._legs.current is not leg:
             return
-        self._leg = None
+        self._legs.current = None
         self._last_sign = leg.last_received
         # Best effort: if the old worker still lives, it stops.
         self._client.spawn(self._cancel_leg(leg))
@@ -337,7 +315,7 @@ class OwnedStream:
         try:
             await self._find_worker(self._settings.open_deadline_s)
         except StageFailure as failure:
-            if self._leg is None:
+            if self._legs.current is None:
                 self._give_up(failure.to_error())
             return
         finally:
@@ -345,7 +323,7 @@ class OwnedStream:
         if self.over:
             return
         self._report(old_worker)
-        if self._leg is None and not self.over:  # the new worker failed at once
+        if self._legs.current is None and not self.over:  # the new worker failed at once
             self._move_on(self._reason)
 
     def _report(self, old_worker: str) -> None:
@@ -359,8 +337,8 @@ class OwnedStream:
 
     async def check(self, now: float, grace_from: float) -> None:
         """Watchdog and sign of life (called by the client's timer)."""
-        leg = self._leg
-        if leg is None or self._replaying:
+        leg = self._legs.current
+        if leg is None or self._legs.settling:
             return
         if now - max(leg.last_received, grace_from) > self._settings.watchdog_s:
             self._lose(leg, "silent")

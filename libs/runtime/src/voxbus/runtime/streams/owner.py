@@ -99,7 +99,12 @@ class StageClient:
         """Run an open or a takeover in the background (called by streams)."""
         task = asyncio.create_task(coroutine)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("stream task failed", exc_info=task.exception())
 
     def forget(self, stream: OwnedStream) -> None:
         """Drop a stream that is over (called by the stream itself)."""

@@ -116,17 +116,17 @@ class StageWorker(Generic[OpenT]):
                 self._spawn(_leave(subscription))
 
     async def _on_open(self, msg: Msg) -> None:
-        # A task, so that a provider that connects slowly does not hold up the opens behind it.
+        # Nothing is awaited here: a provider that connects slowly does not hold up the opens behind it, and leaving the
+        # group, which ends the task that runs this, cannot cut an answer off.
         if self.draining or self.active >= self.capacity:
             code = ErrorCode.DRAINING if self.draining else ErrorCode.AT_CAPACITY
-            await self._refuse(
-                msg, StageFailure(code, f"this worker is {code.value.replace('_', ' ')}", retryable=True)
-            )
+            failure = StageFailure(code, f"this worker is {code.value.replace('_', ' ')}", retryable=True)
+            self._spawn(self._refuse(msg, failure))
             return
         self._reserved += 1
         self._spawn(self._open(msg))
         if self.active >= self.capacity:
-            await self._update_membership()
+            self._spawn(self._update_membership())
 
     async def _open(self, msg: Msg) -> None:
         reserved = True
