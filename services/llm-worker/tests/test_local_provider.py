@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from voxbus.contracts.llm import ChatMessage, Role, Tool, ToolCall, ToolKind
 from voxbus.contracts.stage import ErrorCode, ProviderChoice
 from voxbus.llm_worker.providers.local import LocalProvider
-from voxbus.llm_worker.providers.openai_messages import CONTINUE
+from voxbus.llm_worker.providers.openai_messages import BEGIN, CONTINUE
 from voxbus.llm_worker.service import LlmService
 from voxbus.llm_worker.settings import Settings
 from voxbus.runtime.streams import StageFailure
@@ -76,9 +76,18 @@ async def test_a_reply_comes_sentence_by_sentence(server: OpenAiServer, service:
     assert stream.outcome == "finished"
     assert server.requests[0]["messages"] == [
         {"role": "system", "content": "You book appointments."},
+        {"role": "user", "content": BEGIN},
         {"role": "assistant", "content": "Hello, which day?"},
         {"role": "user", "content": "Tuesday."},
     ]
+
+
+async def test_a_caller_who_speaks_first_needs_no_placeholder(server: OpenAiServer, service: LlmService) -> None:
+    """A conversation that the caller began is sent as it is, and system messages come at the start only."""
+    server.replies.append(Reply(tokens=("Yes.",)))
+    messages = (ChatMessage(role=Role.USER, text="Hello?"),)
+    await reply(service, system_prompt="You book.", messages=messages, spoken=("Hi.",), attempt=2)
+    assert [message["role"] for message in server.requests[0]["messages"]] == ["system", "user", "assistant", "user"]
 
 
 async def test_a_sentence_leaves_while_the_model_still_writes(server: OpenAiServer, service: LlmService) -> None:
@@ -230,7 +239,7 @@ async def test_a_takeover_goes_on_after_what_was_spoken(server: OpenAiServer, se
     assert (stream.sentences, stream.indices) == (["Three."], [2])
     assert server.requests[0]["messages"][-2:] == [
         {"role": "assistant", "content": "One. Two."},
-        {"role": "system", "content": CONTINUE},
+        {"role": "user", "content": CONTINUE},
     ]
 
 
@@ -315,7 +324,7 @@ async def test_a_conversation_with_tools_and_interruptions_is_one_that_servers_a
     stream = await reply(service, messages=messages)
     assert stream.sentences == ["Yes?"]
     assert [message["content"] for message in server.requests[0]["messages"]] == [
-        "Hello, which day?", "Tuesday.", "", "ok", "It is…", "Wait.",
+        BEGIN, "Hello, which day?", "Tuesday.", "", "ok", "It is…", "Wait.",
     ]  # fmt: skip
 
 

@@ -14,6 +14,9 @@ CONTINUE = (
     "Write only what comes next. Do not repeat any of it."
 )
 
+BEGIN = "(the call begins)"
+"""Stands before a greeting: the templates of many models refuse a conversation that the assistant begins."""
+
 
 def chat_messages(request: ReplyRequest) -> list[Any]:
     """System prompt, conversation, this turn's rounds and, after a takeover, what was already spoken of the reply."""
@@ -21,9 +24,12 @@ def chat_messages(request: ReplyRequest) -> list[Any]:
     if request.system_prompt:
         messages.append({"role": "system", "content": request.system_prompt})
     spoken = (ChatMessage(role=Role.ASSISTANT, text=" ".join(request.spoken)),) if request.spoken else ()
-    messages.extend(_conversation((*request.messages, *spoken, *request.turn)))
-    if spoken and not request.turn:
-        messages.append({"role": "system", "content": CONTINUE})
+    conversation = _conversation((*request.messages, *spoken, *request.turn))
+    if conversation and conversation[0]["role"] != "user":
+        messages.append({"role": "user", "content": BEGIN})
+    messages.extend(conversation)
+    if spoken and not request.turn:  # from the user, for templates that take a system message at the start only
+        messages.append({"role": "user", "content": CONTINUE})
     return messages
 
 
