@@ -109,6 +109,15 @@ async def test_errors_do_not_quote_the_client(gateway: Gateway, logs: list[Any])
     assert {entry["event"] for entry in logs} == {"client fault"}
 
 
+async def test_what_is_logged_of_a_call_names_it(gateway: Gateway, logs: list[Any]) -> None:
+    """From `ready` on each line has the call and the agent."""
+    async with gateway.connect() as client:
+        await gateway.ready(client)
+        await client.send("no message")
+        await receive(client, "error")
+    assert [(entry["call_id"], entry["agent_id"]) for entry in logs] == [(gateway.call.id, gateway.call.agent.id)]
+
+
 async def test_random_messages(gateway: Gateway) -> None:
     """No message, however odd, does more than end its own connection in an orderly way."""
     rng = random.Random(7)  # noqa: S311 - the same messages in every run
