@@ -16,6 +16,7 @@ from voxbus.contracts.call import CallEnded, CallStarted, EndReason
 from voxbus.contracts.native import Ended
 from voxbus.contracts.stage import ErrorCode
 from voxbus.contracts.stt import SttOpen
+from voxbus.runtime.bus import LiveBus
 from voxbus.runtime.streams import StageFailure, WorkerStream
 from voxbus.voice_gateway.edge.line import CallRefused
 from voxbus.voice_gateway.playout import Clock
@@ -54,6 +55,22 @@ async def test_a_long_answer_is_no_standstill(stand: Stand) -> None:
     await until(lambda: line.turns)
     assert line.turns[0].agent_text == "one two"
     assert line.ended is None
+
+
+async def test_the_absence_of_the_bus_is_no_standstill(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the bus is away no stage can bring anything; they get their time when it is back."""
+    call, _ = await stand.call()
+    stand.mouth.stuck = True
+    await stand.heard.says("hello")
+    await until(lambda: stand.mouth.handlers)
+    turn, now = call._dialogue.turn, time.monotonic()
+    with monkeypatch.context() as away:
+        away.setattr(LiveBus, "connected", property(lambda bus: False))
+        turn.check(now + 100)
+    turn.check(now + 101)
+    assert turn._failure is None
+    turn.check(now + 103)
+    assert turn._failure is not None
 
 
 async def test_a_goodbye_that_is_never_heard_ends_the_call_all_the_same(stand: Stand) -> None:
@@ -212,6 +229,15 @@ async def test_the_end_is_told_whatever_fails_on_the_way(stand: Stand, monkeypat
     assert [type(event) for event in stand.events.kept] == [CallStarted, CallEnded]
     monkeypatch.undo()
     await call._ear.stream.cancel()
+
+
+async def test_a_turn_that_does_not_end_is_cancelled(stand: Stand) -> None:
+    """The end of a call waits for its turns, but not for ever."""
+    call, line = await stand.call()
+    task = call._dialogue._spawn(asyncio.Event().wait())
+    call.on_hangup()
+    await until(lambda: line.ended)
+    assert task.cancelled()
 
 
 async def test_only_answers_to_speech_count_in_the_latencies(stand: Stand) -> None:

@@ -190,3 +190,14 @@ def test_tool_calls_stand_before_the_words_they_led_to() -> None:
     conversation.agent_said("", interrupted=True, tool_calls=(called,))
     assert [message.role for message in conversation.messages] == [Role.USER, Role.ASSISTANT, Role.TOOL]
     assert conversation.messages[2].tool_call_id == "t"
+
+
+def test_a_tool_result_without_words_is_unanswered() -> None:
+    """The agent still owes the caller an answer; once something of it was heard, it does not."""
+    conversation = Conversation()
+    conversation.caller_said("book it")
+    called = LlmToolCalled(call=ToolCall(id="t", name="book"), kind=ToolKind.RECORD, result="ok")
+    conversation.agent_said("", interrupted=True, tool_calls=(called,))
+    assert conversation.unanswered
+    conversation.agent_said("It is", interrupted=True)
+    assert not conversation.unanswered

@@ -113,10 +113,10 @@ class AgentTurn:
 
     def check(self, now: float) -> None:
         """Fail when the stages live but nothing has come of it for too long (called by the clock)."""
-        playout = self._context.playout
+        playout, bus = self._context.playout, self._context.client.live
         if not self._begun or self._over.is_set():
             return
-        if playout.speaking or playout.buffered_ms:
+        if playout.speaking or playout.buffered_ms or not bus.connected:  # the bus' absence is not the stages' fault
             self._progress_at = now
         elif now - self._progress_at > self._context.stall_timeout_s:
             stage = Stage.TTS if self.utterance.awaited or self._all_written else Stage.LLM
