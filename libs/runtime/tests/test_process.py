@@ -88,7 +88,7 @@ def test_a_process_is_ready_shows_metrics_and_stops_on_sigterm(nats_url: str, st
     until(lambda: worker.get("/ready")[0] == 200)
     status, body = worker.get("/health")
     assert status == 200
-    assert json.loads(body)["checks"] == {"started": "ok", "bus": "ok", "accepting": "ok"}
+    assert json.loads(body)["checks"] == {"started": "ok", "bus": "ok", "engine": "ok", "accepting": "ok"}
     assert "voxbus_stage_streams_capacity" in worker.get("/metrics")[1]
     assert worker.get("/nothing")[0] == 404
     worker.process.send_signal(signal.SIGTERM)

@@ -58,6 +58,10 @@ class EchoService(StageService[TtsOpen]):
         self.gate = asyncio.Event()
         self.gate.set()
         self.requests: list[TtsOpen] = []
+        self.broken: str | None = None
+
+    def problem(self) -> str | None:
+        return self.broken
 
     def providers(self) -> tuple[str, ...]:
         return ("echo",)

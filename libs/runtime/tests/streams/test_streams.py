@@ -43,14 +43,21 @@ async def test_no_worker_is_answered_at_once(stand: Stand) -> None:
     assert failure.value.code is ErrorCode.AT_CAPACITY
 
 
+async def no_responders(stand: Stand) -> None:
+    """Wait until the server itself says that there is nobody to take a stream."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await stand.client.live.request(OPEN(stage="tts"), fakes.open_request().encode(), 5.0)
+            except NoWorkerError:
+                return
+
+
 async def test_a_full_worker_leaves_the_group_and_comes_back(stand: Stand) -> None:
     """At capacity there is nobody to answer an open; with room again there is."""
     worker = await stand.worker(capacity=1)
     listener, stream = await opened(stand)
-    await until(lambda: worker._open_subscription is None)
-    await worker._live.flush()
-    with pytest.raises(NoWorkerError):
-        await stand.client.live.request(OPEN(stage="tts"), fakes.open_request().encode(), 5.0)
+    await no_responders(stand)
     await stream.close()
     await listener.until(lambda: listener.closed)
     _, again = await opened(stand)

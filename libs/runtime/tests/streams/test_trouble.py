@@ -239,3 +239,16 @@ async def test_an_outage_of_the_bus_orphans_nobody(nats_server: Any) -> None:
         assert worker.active == 1
         nats_server.start()
         await until(lambda: worker._live.connected and stand.client.live.connected)
+
+
+async def test_a_worker_whose_engine_fails_takes_no_streams_until_it_works(stand: Stand) -> None:
+    """It leaves the queue group, is not ready, and comes back by itself."""
+    worker = await stand.worker()
+    worker.service.broken = "the model fails"
+    await until(lambda: worker._open_subscription is None)
+    assert not worker.fit
+    with pytest.raises(StageFailure):
+        await stand.client.open(Stage.TTS, fakes.open_request(), fakes.RecordingListener(), deadline_s=0.05)
+    worker.service.broken = None
+    await opened(stand)
+    assert worker.fit

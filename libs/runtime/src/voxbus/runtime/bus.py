@@ -129,6 +129,13 @@ class LiveBus:
         """Call `handler` for each message, one after the other."""
         return await self._client.subscribe(subject, queue=queue, cb=handler)
 
+    async def leave(self, subscription: Subscription) -> None:
+        """Unsubscribe, and handle what was under way: `unsubscribe` drops it, and so may nats-py's `drain` (see `flush`)."""
+        with suppress(nats.errors.Error):  # the bus is away, and the subscription with it
+            await self._client._send_unsubscribe(subscription._id)
+            await self.flush()
+            await subscription.drain()  # type: ignore[no-untyped-call]
+
     async def flush(self) -> None:
         """Wait until the server has processed what was sent, so that a new subscription is known to be active."""
         # nats-py 2.16 writes the ping ahead of what its flusher has still to write; by the first answer the flusher has run.

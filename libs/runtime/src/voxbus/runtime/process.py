@@ -112,6 +112,7 @@ class WorkerApplication(Application):
             capacity=settings.capacity or default_capacity,
             orphan_timeout_s=settings.orphan_timeout_s,
         )
+        context.health.add("engine", service.problem)
 
     async def start(self) -> None:
         await self.worker.start()
@@ -125,7 +126,7 @@ class WorkerApplication(Application):
     def status(self) -> dict[str, Any]:
         worker = self.worker
         return {
-            "ready": worker.ready,
+            "ready": worker.fit,
             "draining": worker.draining,
             "active": worker.active,
             "capacity": worker.capacity,

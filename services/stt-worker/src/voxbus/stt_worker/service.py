@@ -50,6 +50,11 @@ class SttService(StageService[SttOpen]):
             await provider.stop()
         await asyncio.to_thread(self._pool.close)
 
+    def problem(self) -> str | None:
+        """A worker that cannot hear takes no calls."""
+        deaf = self._engines is not None and self._engines.vad.deaf
+        return "voice activity detection fails" if deaf else None
+
     def providers(self) -> tuple[str, ...]:
         """Names of the providers this worker can serve."""
         return tuple(self._providers)

@@ -46,6 +46,10 @@ class StageService(ABC, Generic[OpenT]):
     async def stop(self) -> None:
         """Free what `start` made."""
 
+    def problem(self) -> str | None:
+        """What keeps this worker from doing its work now, if anything; it then takes no streams and is not ready."""
+        return None
+
     @abstractmethod
     def providers(self) -> tuple[str, ...]:
         """Names of the providers this worker can serve."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Generic
 
-import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -66,6 +64,11 @@ class StageWorker(Generic[OpenT]):
         """Open streams, and those that are being opened."""
         return len(self._streams) + self._reserved
 
+    @property
+    def fit(self) -> bool:
+        """Whether the service is up and can do its work."""
+        return self.ready and self.service.problem() is None
+
     async def start(self) -> None:
         """Start the service, then take streams."""
         await self.service.start()
@@ -107,26 +110,34 @@ class StageWorker(Generic[OpenT]):
     async def _update_membership(self) -> None:
         """Join or leave the queue group, whichever fits the room there is."""
         async with self._membership:
-            wanted = self.ready and not self.draining and self.active < self.capacity
+            wanted = self.fit and not self.draining and self.active < self.capacity
             if wanted and self._open_subscription is None:
                 group = queue_group(self.service.stage)
                 self._open_subscription = await self._live.subscribe(OPEN(stage=self._stage), self._on_open, group)
             elif not wanted and self._open_subscription is not None:
                 subscription, self._open_subscription = self._open_subscription, None
-                self._spawn(_leave(subscription))
+                self._spawn(self._live.leave(subscription))
 
     async def _on_open(self, msg: Msg) -> None:
         # Nothing is awaited here: a provider that connects slowly does not hold up the opens behind it, and leaving the
         # group, which ends the task that runs this, cannot cut an answer off.
-        if self.draining or self.active >= self.capacity:
-            code = ErrorCode.DRAINING if self.draining else ErrorCode.AT_CAPACITY
-            failure = StageFailure(code, f"this worker is {code.value.replace('_', ' ')}", retryable=True)
-            self._spawn(self._refuse(msg, failure))
+        refusal = self._refusal()
+        if refusal is not None:
+            self._spawn(self._refuse(msg, refusal))
             return
         self._reserved += 1
         self._spawn(self._open(msg))
         if self.active >= self.capacity:
             self._spawn(self._update_membership())
+
+    def _refusal(self) -> StageFailure | None:
+        if self.draining:
+            return _DRAINING
+        if not self.fit:
+            return StageFailure(ErrorCode.INTERNAL, self.service.problem() or "this worker is starting", retryable=True)
+        if self.active >= self.capacity:
+            return StageFailure(ErrorCode.AT_CAPACITY, "this worker is at capacity", retryable=True)
+        return None
 
     async def _open(self, msg: Msg) -> None:
         reserved = True
@@ -247,9 +258,16 @@ class StageWorker(Generic[OpenT]):
     async def _tick(self) -> None:
         """Heartbeats and orphans of all streams, with one timer."""
         grace_from = 0.0
+        fit = True
         while True:
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
+            if self.fit is not fit:
+                fit = not fit
+                log.warning(
+                    "worker takes streams again" if fit else "worker takes no streams", problem=self.service.problem()
+                )
+                self._spawn(self._update_membership())
             if not self._live.connected:
                 grace_from = now  # nobody can be heard: no owner is gone for that
             for stream in list(self._streams.values()):
@@ -267,9 +285,3 @@ class StageWorker(Generic[OpenT]):
             self._spawn(self._cancel_handler(stream))
         elif now - stream.last_sent >= stream.heartbeat_s - _TICK_S:
             await stream.heartbeat()
-
-
-async def _leave(subscription: Subscription) -> None:
-    """Leave the queue group and answer what is under way: unsubscribing would drop it, and its senders would wait in vain."""
-    with suppress(nats.errors.Error):  # the bus is away, and the subscription with it
-        await subscription.drain()  # type: ignore[no-untyped-call]
