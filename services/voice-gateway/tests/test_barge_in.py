@@ -11,6 +11,7 @@ from fake_line import until
 from voxbus.contracts.call import EndReason, TurnKind
 from voxbus.contracts.llm import Role, ToolKind
 from voxbus.contracts.stage import ErrorCode, StageError
+from voxbus.runtime.streams import StageFailure
 
 pytestmark = pytest.mark.integration
 
@@ -95,13 +96,32 @@ async def test_a_withdrawn_turn_may_fail(stand: Stand) -> None:
     stand.mind.gate.clear()
     await stand.heard.says("one")
     await until(lambda: stand.mind.requests)
-    thought = call._dialogue.turn._thought
+    turn = call._dialogue.turn
     call.on_speech_started()
-    thought.on_failed(StageError(code=ErrorCode.PROVIDER_FAILED, message="x", retryable=False))
+    turn._thought.on_failed(StageError(code=ErrorCode.PROVIDER_FAILED, message="x", retryable=False))
+    assert turn._failure is None
     stand.mind.gate.set()
     await stand.heard.ends("two")
     await until(lambda: line.turns)
     assert line.turns[0].agent_text == "Yes."
+    assert call._ending is None
+
+
+async def test_a_caller_who_cuts_off_a_failed_reply_goes_on(stand: Stand) -> None:
+    """What failed behind the words that they interrupted does not end the call."""
+    call, line = await stand.call()
+    stand.mouth.ms_per_word = 200
+    trouble = StageFailure(ErrorCode.PROVIDER_FAILED, "x", retryable=False)
+    heard = asyncio.Event()
+    stand.mind.replies.append(["one two three four five six", heard, trouble])
+    await stand.heard.says("count")
+    await until(lambda: line.audio_ms > 300)
+    turn = call._dialogue.turn
+    heard.set()
+    await until(lambda: turn._failure)
+    await stand.heard.says("stop")
+    await until(lambda: len(line.turns) == 2)
+    assert line.turns[1].agent_text == "Yes."
     assert call._ending is None
 
 
@@ -197,7 +217,7 @@ async def test_a_reply_that_two_noises_cut_is_heard_once_and_wholly(stand: Stand
     _, line = await stand.call()
     stand.mouth.ms_per_word = 100
     parts = ["one two three four five six.", "seven eight nine ten eleven.", "twelve."]
-    stand.mind.replies.append([parts[0], asyncio.Event()])
+    stand.mind.replies.append([ToolKind.RECORD, parts[0], asyncio.Event()])
     stand.mind.replies.append([*parts[:2], asyncio.Event()])
     stand.mind.replies.append(list(parts))
     await stand.heard.says("count")
@@ -208,6 +228,7 @@ async def test_a_reply_that_two_noises_cut_is_heard_once_and_wholly(stand: Stand
     await until(lambda: len(line.turns) == 3)
     assert " ".join(turn.agent_text for turn in line.turns) == " ".join(parts)
     assert [request.spoken for request in stand.mind.requests] == [(), tuple(parts[:1]), tuple(parts[:2])]
+    assert [len(request.turn) for request in stand.mind.requests] == [0, 2, 2]
 
 
 async def test_a_greeting_that_a_noise_cut_off_stays_a_greeting(stand: Stand) -> None:

@@ -17,7 +17,7 @@ from voxbus.contracts.native import Ended
 from voxbus.contracts.stage import ErrorCode
 from voxbus.contracts.stt import SttOpen
 from voxbus.runtime.bus import LiveBus
-from voxbus.runtime.streams import StageFailure, WorkerStream
+from voxbus.runtime.streams import OwnedStream, StageFailure, WorkerStream
 from voxbus.voice_gateway.edge.line import CallRefused
 from voxbus.voice_gateway.playout import Clock
 
@@ -113,6 +113,23 @@ async def test_an_ear_that_fails_as_it_is_opened_refuses_the_call(
     assert stand.calls.live == 0
     assert stand.events.kept == []
     assert stand.mouth.handlers == []
+
+
+async def test_an_ear_that_closes_in_the_moment_of_its_opening_refuses_the_call(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is there one of a call whose ear took its leave together with its answer."""
+    real = OwnedStream.connect
+
+    async def connect(stream: OwnedStream, deadline_s: float | None = None) -> None:
+        await real(stream, deadline_s)
+        stream._listener.on_closed()
+
+    monkeypatch.setattr(OwnedStream, "connect", connect)
+    with pytest.raises(CallRefused):
+        await stand.call(greeting="Welcome.")
+    assert stand.calls.live == 0
+    assert stand.events.kept == []
 
 
 async def set_up_slowly(stand: Stand, monkeypatch: pytest.MonkeyPatch, line: FakeLine) -> asyncio.Task[Any]:
