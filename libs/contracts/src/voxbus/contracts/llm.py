@@ -65,9 +65,9 @@ class LlmOpen(StreamOpen):
     messages: tuple[ChatMessage, ...] = ()
     tools: tuple[Tool, ...] = ()
     spoken: tuple[str, ...] = ()
-    """After a takeover: sentences of this turn that were already delivered; go on after them, with index len(spoken)."""
+    """When the turn goes on (after a takeover, or a noise that cut it off): its sentences so far; index len(spoken) is next."""
     turn: tuple[ChatMessage, ...] = ()
-    """After a takeover: tool calls of this turn that were already made, with their results; they are not made again."""
+    """When the turn goes on: tool calls already made in it, with their results; they are not made again."""
 
 
 class LlmFirstToken(Message):
