@@ -42,12 +42,16 @@ class Context:
         self.events = EventBus(settings.nats_url, service, settings.instance_id)
 
 
+class CannotStartError(Exception):
+    """Raised by `Application.start` for what the operator has to mend: a port, a file, a key. Logged as one line."""
+
+
 class Application(ABC):
     """What a process runs."""
 
     @abstractmethod
     async def start(self) -> None:
-        """Begin; returns when ready."""
+        """Begin; returns when ready. Raises CannotStartError."""
 
     async def drain(self) -> None:
         """Take nothing new and hand over what runs; called once, before `stop`."""
@@ -77,9 +81,13 @@ def load_settings(settings_type: type[SettingsT]) -> SettingsT:
 
 
 def run_process(service: str, settings: SettingsT, make: Callable[[Context, SettingsT], Application]) -> None:
-    """Run a process until SIGTERM or SIGINT."""
+    """Run a process until SIGTERM or SIGINT; ends it with code 3 when it cannot start."""
     configure_logging(service, settings.log_level)
-    uvloop.run(_serve(service, settings, make))
+    try:
+        uvloop.run(_serve(service, settings, make))
+    except CannotStartError as error:
+        log.error("cannot start", reason=str(error))  # noqa: TRY400  # a message for people, not a traceback
+        raise SystemExit(3) from None
 
 
 def run_worker(
@@ -145,8 +153,7 @@ async def _serve(service: str, settings: SettingsT, make: Callable[[Context, Set
     try:
         await server.start()
     except OSError as error:
-        log.error("port of health and metrics is not free", port=settings.http_port, error=error.strerror)  # noqa: TRY400
-        raise SystemExit(3) from None
+        raise CannotStartError(f"port {settings.http_port} of health and metrics: {error.strerror}") from error
     lag = LagMonitor()
     lag.start()
     work = asyncio.create_task(_work(service, settings, make, context, stopping, server.port))

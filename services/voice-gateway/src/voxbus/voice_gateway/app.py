@@ -12,7 +12,7 @@ import structlog
 from voxbus.contracts.audio import SAMPLE_RATE
 from voxbus.contracts.native import SAMPLE_RATES
 from voxbus.runtime.audio import StreamResampler
-from voxbus.runtime.process import Application, Context
+from voxbus.runtime.process import Application, CannotStartError, Context
 from voxbus.runtime.streams import StageClient
 from voxbus.runtime.streams.owned_stream import OwnerSettings
 from voxbus.voice_gateway.agents import AgentDirectory
@@ -40,33 +40,33 @@ class VoiceGateway(Application):
         self._server: VoiceServer | None = None
 
     async def start(self) -> None:
-        """Raises SystemExit with a readable log line when the key, the agents or the port are not usable."""
+        """Raises CannotStartError when the key or the port is not usable."""
         settings = self._settings
         try:
             verifier = TokenVerifier.from_file(
                 settings.token_public_key_file, algorithms=settings.token_algorithms, audience=settings.token_audience
             )
         except (OSError, ValueError) as error:
-            log.error("token keys cannot be used", file=str(settings.token_public_key_file), error=str(error))  # noqa: TRY400
-            raise SystemExit(3) from None
+            raise CannotStartError(f"token keys in {settings.token_public_key_file}: {error}") from error
         limits = EdgeLimits(
             auth_timeout_s=settings.auth_timeout_s,
             max_connections=settings.max_connections,
             ping_interval_s=settings.ping_interval_s,
         )
         edge = Edge(start_call=self._calls.create, tokens=verifier, limits=limits)
-        self._server = VoiceServer(edge, ROUTES, self._health, settings.voice_host, settings.voice_port)
+        server = VoiceServer(edge, ROUTES, self._health, settings.voice_host, settings.voice_port)
         for rate in SAMPLE_RATES:
             # Filters are made on first use, in up to 10 ms: not in the middle of somebody's call.
-            StreamResampler(rate, SAMPLE_RATE), StreamResampler(SAMPLE_RATE, rate)
+            StreamResampler(rate, SAMPLE_RATE)
+            StreamResampler(SAMPLE_RATE, rate)
         await self._client.start()
         self._calls.start()
         try:
-            await self._server.start()
+            await server.start()
         except OSError as error:
-            log.error("voice port is not free", port=settings.voice_port, error=error.strerror)  # noqa: TRY400
-            raise SystemExit(3) from None
-        log.info("voice socket open", host=settings.voice_host, port=self._server.port, agents=len(self._agents.ids()))
+            raise CannotStartError(f"voice port {settings.voice_port}: {error.strerror}") from error
+        self._server = server  # from here on the gateway is ready
+        log.info("voice socket open", host=settings.voice_host, port=server.port, agents=len(self._agents.ids()))
 
     async def drain(self) -> None:
         """Take no new calls; those that run may finish within the drain time."""
