@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,12 @@ from pydantic import ValidationError
 
 from voxbus.contracts.base import Message
 from voxbus.contracts.frame import Frame, Kind
-from voxbus.contracts.stage import ErrorCode, ProviderChoice, Stage, StageError, StreamOpen, StreamOpened
+from voxbus.contracts.stage import ErrorCode, Stage, StageError, StreamOpen, StreamOpened
 from voxbus.runtime import metrics
 from voxbus.runtime.streams.failure import StageFailure
 from voxbus.runtime.streams.leg import KeptInputs, Leg
 from voxbus.runtime.streams.legs import Legs
-from voxbus.runtime.streams.opening import request_open
+from voxbus.runtime.streams.opening import compose_open, request_open, until_taken
 from voxbus.runtime.streams.owner_settings import OwnerSettings, Takeover
 from voxbus.runtime.trace import trace_id
 
@@ -207,31 +206,14 @@ class OwnedStream:
             raise StageFailure.of(self._failure)
 
     async def _find_worker(self, deadline_s: float) -> None:
-        """Try until a worker took the stream. Time in which the bus is away, or the old leg still serves, does not count."""
-        deadline = time.monotonic() + deadline_s
-        patience_s = self._settings.bus_patience_s
-        pause = 0.02
-        while not self.over:
-            waited_s = await self._wait_for_bus(patience_s)
-            patience_s -= waited_s
-            deadline += waited_s
-            failure = await self._try_open()
-            if failure is None or self.over:
-                return
-            if self._legs.current is not None:
-                deadline = time.monotonic() + deadline_s
-            if not failure.retryable or time.monotonic() + pause > deadline:
-                raise failure
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 0.5)
-
-    async def _wait_for_bus(self, patience_s: float) -> float:
-        """How long the bus was away, at most `patience_s`."""
-        started = time.monotonic()
-        # Polled: it is rare, and the bus client has one callback for the whole process.
-        while not (self._client.live.connected or self.over) and time.monotonic() - started < patience_s:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        return time.monotonic() - started
+        await until_taken(
+            self._try_open,
+            live=self._client.live,
+            settings=self._settings,
+            deadline_s=deadline_s,
+            over=lambda: self.over,
+            served=lambda: self._legs.current is not None,
+        )
 
     async def _try_open(self) -> StageFailure | None:
         """One open, under a new attempt number, so that a late answer to an older one is never taken for this one's."""
@@ -250,16 +232,13 @@ class OwnedStream:
 
     def _open_request(self, attempt: int) -> StreamOpen:
         request = self._request if attempt == self._request.attempt else self._listener.reopen()
-        first = self._passed_over % len(request.providers)
-        providers: tuple[ProviderChoice, ...] = (*request.providers[first:], *request.providers[:first])
-        return request.model_copy(
-            update={
-                "stream_id": self.stream_id,
-                "attempt": attempt,
-                "owner_id": self._client.owner_id,
-                "heartbeat_ms": int(self._settings.heartbeat_s * 1000),
-                "providers": providers,
-            }
+        return compose_open(
+            request,
+            stream_id=self.stream_id,
+            attempt=attempt,
+            owner_id=self._client.owner_id,
+            heartbeat_s=self._settings.heartbeat_s,
+            passed_over=self._passed_over,
         )
 
     async def _switch_to(self, leg: Leg, opened: StreamOpened) -> None:
