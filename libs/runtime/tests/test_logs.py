@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from voxbus.runtime.logs import bind_call, configure_logging
+from voxbus.runtime.logs import configure_logging
 
 pytestmark = pytest.mark.unit
 
@@ -44,7 +44,7 @@ def test_a_line_has_the_agreed_fields_in_order(lines: io.StringIO) -> None:
 
 def test_a_call_is_bound_to_the_lines_of_its_task(lines: io.StringIO) -> None:
     """What is bound once is in every line after it."""
-    bind_call(call_id="call_1", agent_id="a", trace_id="t")
+    structlog.contextvars.bind_contextvars(call_id="call_1", agent_id="a", trace_id="t")
     structlog.get_logger("x").warning("late")
     (line,) = read(lines)
     assert (line["call_id"], line["agent_id"], line["trace_id"]) == ("call_1", "a", "t")

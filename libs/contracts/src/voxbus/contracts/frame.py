@@ -25,7 +25,6 @@ from voxbus.contracts.audio import FRAME_BYTES, MAX_FRAMES_PER_MESSAGE
 VERSION: Final = 1
 HEADER: Final = struct.Struct("<BBHIIQ")
 HEADER_BYTES: Final = HEADER.size
-MAX_ATTEMPT: Final = 0xFFFF
 
 
 class Kind(IntEnum):

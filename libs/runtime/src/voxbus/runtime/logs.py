@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -59,8 +59,3 @@ def configure_logging(service: str, level: str = "INFO", stream: TextIO | None =
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-
-
-def bind_call(**fields: Any) -> None:
-    """Bind `call_id`, `agent_id`, `trace_id` to every log line of the current task and those it starts."""
-    structlog.contextvars.bind_contextvars(**fields)

@@ -27,15 +27,6 @@ class RuntimeSettings(BaseSettings):
     drain_timeout_s: float = Field(
         default=5.0, ge=0, description="How long a stopping process waits for its work to move."
     )
-    watchdog_ms: int = Field(
-        default=750, ge=100, description="A stage stream that is silent for this long is taken over."
-    )
-    heartbeat_ms: int = Field(
-        default=250, ge=20, description="How often a silent stage stream must show that it lives."
-    )
-    orphan_timeout_s: float = Field(
-        default=5.0, ge=0.5, description="A stream whose owner is silent for this long ends."
-    )
 
 
 class WorkerSettings(RuntimeSettings):
@@ -43,4 +34,7 @@ class WorkerSettings(RuntimeSettings):
 
     capacity: int | None = Field(
         default=None, ge=1, description="Streams at a time; unset: the stage's measured default."
+    )
+    orphan_timeout_s: float = Field(
+        default=5.0, ge=0.5, description="A stream whose owner is silent for this long ends."
     )

@@ -43,3 +43,9 @@ class GatewaySettings(RuntimeSettings):
         gt=0,
         description="A turn of the agent fails when its workers live but bring it no further for this long.",
     )
+    watchdog_ms: int = Field(
+        default=750, ge=100, description="A stage stream that is silent for this long is taken over."
+    )
+    heartbeat_ms: int = Field(
+        default=250, ge=20, description="How often a silent stage stream must show that it lives."
+    )
