@@ -63,6 +63,19 @@ async def test_a_rolling_restart_does_not_wear_a_stream_out(stand: Stand) -> Non
     await listener.until(lambda: listener.texts == ["still here"])
 
 
+async def test_workers_that_stop_without_a_drain_do_not_wear_a_stream_out(stand: Stand) -> None:
+    """A worker that stops says so, and that is no failure of the stage, however often it happens."""
+    worker = await stand.worker()
+    listener, _ = await opened(stand)
+    for number in range(8):
+        following = await stand.worker()
+        await worker.stop()
+        await listener.until(lambda number=number: len(listener.takeovers) > number)
+        worker = following
+    assert listener.failed is None
+    assert {takeover.reason for takeover in listener.takeovers} == {"draining"}
+
+
 async def test_a_draining_worker_serves_until_another_one_has_taken_over(stand: Stand) -> None:
     """With no other worker there, the old one goes on; when one appears, it takes over, and nothing is lost or repeated."""
     first = await stand.worker()

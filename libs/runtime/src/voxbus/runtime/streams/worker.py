@@ -92,6 +92,9 @@ class StageWorker(Generic[OpenT]):
         """End all streams and the service."""
         self.draining = True
         self.ready = False
+        subscription, self._open_subscription = self._open_subscription, None
+        if subscription is not None and self._live.connected:
+            await self._live.leave(subscription)
         for stream in list(self._streams.values()):
             await stream.fail(_DRAINING)
             await self._cancel_handler(stream)
