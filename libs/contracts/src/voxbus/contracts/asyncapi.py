@@ -9,7 +9,8 @@ from voxbus.contracts import subjects
 from voxbus.contracts.base import Message
 from voxbus.contracts.event import EVENT_TYPES
 from voxbus.contracts.llm import LlmFinished, LlmFirstToken, LlmOpen, LlmSentence, LlmToolCalled
-from voxbus.contracts.schemas import schema_of
+from voxbus.contracts.rpc import Operation, RequestError
+from voxbus.contracts.schemas import OPERATIONS, schema_of
 from voxbus.contracts.stage import ProcessStatus, Stage, StageError, StreamReply
 from voxbus.contracts.stt import SpeechPaused, SpeechStarted, SttOpen, Transcript, TurnEnded
 from voxbus.contracts.tts import TtsOpen, TtsSentence, TtsSentenceDone, TtsSentenceStarted
@@ -34,6 +35,8 @@ def document() -> dict[str, Any]:
         builder.stage(stage)
     for model, (noun, verb) in EVENT_TYPES.items():
         builder.event(model, noun, verb)
+    for operation in OPERATIONS:
+        builder.request(operation)
     builder.status()
     return builder.document
 
@@ -81,6 +84,16 @@ class _Builder:
             name, subjects.EVENT, {"noun": noun, "verb": verb}, (model,), "CloudEvents attributes in the headers."
         )
         self._operation(name, "send", f"Event `voxbus.{noun}.{verb}.v1`.")
+
+    def request(self, operation: Operation[Any, Any]) -> None:
+        """The subject of a request, and its reply."""
+        name = f"{operation.service}.{operation.name}"
+        fixed = {"service": operation.service, "operation": operation.name}
+        self._channel(name, subjects.RPC, fixed, (operation.request,), "")
+        answer = "On the reply subject: an object with `result`, or with `error`."
+        self._channel(f"{name}.reply", None, {}, (operation.result, RequestError), answer)
+        summary = f"Processes of `{operation.service}` share the requests in its queue group."
+        self._operation(name, "receive", summary, reply=f"{name}.reply")
 
     def status(self) -> None:
         """The status request."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, TypeAdapter
+from pydantic import Field, JsonValue, StringConstraints, TypeAdapter, model_validator
 
 from voxbus.contracts.base import Message
 from voxbus.contracts.stage import StreamOpen
@@ -46,6 +46,23 @@ class ToolKind(StrEnum):
     """The arguments become variables of the call; the model goes on."""
     END_CALL = "end_call"
     """The call ends once the agent has finished speaking."""
+    HTTP = "http"
+    """The arguments are sent to `Tool.http`; its answer goes to the model."""
+
+
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
+HeaderValue = Annotated[str, StringConstraints(max_length=2048, pattern=r"^[\x20-\x7e\t]*$")]
+
+
+class HttpEndpoint(Message):
+    """Where an HTTP tool sends its arguments: in the query of a GET or DELETE, else as a JSON body."""
+
+    url: str = Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+([/?][^\s#]*)?$")
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, max_length=20)
+    secret_headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, max_length=20, repr=False)
+    """Sent like `headers`, and never shown again."""
+    timeout_s: float = Field(default=10.0, gt=0, le=60)
 
 
 class Tool(Message):
@@ -56,6 +73,14 @@ class Tool(Message):
     kind: ToolKind = ToolKind.RECORD
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     """JSON schema of the arguments; empty: no arguments."""
+    http: HttpEndpoint | None = None
+    """Of kind `http` only."""
+
+    @model_validator(mode="after")
+    def _endpoint_fits_kind(self) -> Self:
+        if (self.http is not None) != (self.kind is ToolKind.HTTP):
+            raise ValueError("`http` belongs to tools of kind `http`, and they need it")
+        return self
 
 
 class LlmOpen(StreamOpen):

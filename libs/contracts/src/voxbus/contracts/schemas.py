@@ -5,48 +5,63 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from voxbus.contracts import call, llm, native, stage, stt, tts
+from voxbus.contracts import agents, auth, call, campaigns, llm, native, rpc, stage, stt, tts
 from voxbus.contracts.agent import AgentConfig
 from voxbus.contracts.base import Message
+from voxbus.contracts.event import EVENT_TYPES
 
-MESSAGES: Final[dict[str, type[Message]]] = {
-    model.__name__: model
-    for model in (
-        AgentConfig,
-        stage.StreamReply,
-        stage.StageError,
-        stage.ProcessStatus,
-        stt.SttOpen,
-        stt.SpeechStarted,
-        stt.SpeechPaused,
-        stt.Transcript,
-        stt.TurnEnded,
-        llm.LlmOpen,
-        llm.LlmFirstToken,
-        llm.LlmSentence,
-        llm.LlmToolCalled,
-        llm.LlmFinished,
-        tts.TtsOpen,
-        tts.TtsSentence,
-        tts.TtsSentenceStarted,
-        tts.TtsSentenceDone,
-        call.CallStarted,
-        call.TurnCompleted,
-        call.StreamTakenOver,
-        call.CallEnded,
-        native.Auth,
-        native.Audio,
-        native.Mark,
-        native.Dtmf,
-        native.Hangup,
-        native.Ready,
-        native.TranscriptMessage,
-        native.Clear,
-        native.Turn,
-        native.ErrorMessage,
-        native.Ended,
-    )
-}
+OPERATIONS: Final[tuple[rpc.Operation[Any, Any], ...]] = (
+    *auth.OPERATIONS,
+    *agents.OPERATIONS,
+    *campaigns.OPERATIONS,
+)
+"""Every request that a service answers."""
+
+_RPC_MODELS: Final[tuple[type[Message], ...]] = (
+    rpc.RequestError,
+    *(operation.request for operation in OPERATIONS),
+    *(operation.result for operation in OPERATIONS),
+)
+
+_MODELS: Final[tuple[type[Message], ...]] = (
+    *_RPC_MODELS,
+    *EVENT_TYPES,
+    AgentConfig,
+    stage.StreamReply,
+    stage.StageError,
+    stage.ProcessStatus,
+    stt.SttOpen,
+    stt.SpeechStarted,
+    stt.SpeechPaused,
+    stt.Transcript,
+    stt.TurnEnded,
+    llm.LlmOpen,
+    llm.LlmFirstToken,
+    llm.LlmSentence,
+    llm.LlmToolCalled,
+    llm.LlmFinished,
+    tts.TtsOpen,
+    tts.TtsSentence,
+    tts.TtsSentenceStarted,
+    tts.TtsSentenceDone,
+    call.CallStarted,
+    call.TurnCompleted,
+    call.StreamTakenOver,
+    call.CallEnded,
+    native.Auth,
+    native.Audio,
+    native.Mark,
+    native.Dtmf,
+    native.Hangup,
+    native.Ready,
+    native.TranscriptMessage,
+    native.Clear,
+    native.Turn,
+    native.ErrorMessage,
+    native.Ended,
+)
+
+MESSAGES: Final[dict[str, type[Message]]] = {model.__name__: model for model in _MODELS}
 """Name to model: all that travels, on the bus and at the edge."""
 
 

@@ -81,6 +81,17 @@ class StreamReply(Message):
     error: StageError | None = None
 
 
+class StoreStatus(Message):
+    """A store, as a process that uses it sees it."""
+
+    name: str
+    """`mongodb`, `jetstream`, …"""
+    problem: str | None = None
+    """What is wrong; None: it answers."""
+    latency_ms: float | None = None
+    """How long its last answer took."""
+
+
 class ProcessStatus(Message):
     """What one process says of itself when asked on `voxbus.control.status.v1`."""
 
@@ -94,3 +105,5 @@ class ProcessStatus(Message):
     """Live calls of a gateway, open streams of a worker."""
     capacity: int | None = None
     providers: tuple[str, ...] = ()
+    stores: tuple[StoreStatus, ...] = ()
+    """What it keeps things in."""

@@ -50,10 +50,12 @@ OUTPUT: Final = Subject("voxbus.{stage}.out.v1.{owner_id}.{stream_id}")
 """Frames from the worker of a stream to its owner."""
 EVENT: Final = Subject("voxbus.event.{noun}.{verb}.v1")
 """Facts, with CloudEvents attributes in the headers."""
+RPC: Final = Subject("voxbus.rpc.{service}.{operation}.v1")
+"""Request/reply with a service (queue group = service). See `voxbus.contracts.rpc`."""
 STATUS: Final = Subject("voxbus.control.status.v1")
 """Request to all: every process answers with its `ProcessStatus`."""
 
-ALL: Final = (OPEN, INPUT, OUTPUT, EVENT, STATUS)
+ALL: Final = (OPEN, INPUT, OUTPUT, EVENT, RPC, STATUS)
 
 
 def queue_group(stage: Stage) -> str:
@@ -61,7 +63,7 @@ def queue_group(stage: Stage) -> str:
     return stage.value
 
 
-_KEPT_TOKENS: Final = {"stage", "noun", "verb"}
+_KEPT_TOKENS: Final = {"stage", "noun", "verb", "service", "operation"}
 
 
 def _label(template: str, tokens: dict[str, str]) -> str:

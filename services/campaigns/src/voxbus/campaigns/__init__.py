@@ -1,0 +1,1 @@
+"""Campaigns of Voxbus and their contacts."""
