@@ -19,7 +19,14 @@ class GatewaySettings(RuntimeSettings):
     agents_dir: Path = Field(
         default=Path("agents"), description="Directory of agent configurations, one JSON file each."
     )
-    token_public_key_file: Path = Field(description="PEM file with the public key or keys that sign call tokens.")
+    cache_dir: Path | None = Field(
+        default=None,
+        description="Directory of what is known of agents and keys, so that a gateway that starts while their services are "
+        "away still takes calls; unset: nothing is kept.",
+    )
+    token_public_key_file: Path | None = Field(
+        default=None, description="PEM file with public keys of issuers of call tokens beside the auth service."
+    )
     token_algorithms: tuple[str, ...] = ("EdDSA", "RS256")
     token_audience: str = "voxbus-voice"  # noqa: S105  # a name, not a secret
     auth_timeout_s: float = Field(default=5.0, gt=0, description="A client must authenticate within this time.")

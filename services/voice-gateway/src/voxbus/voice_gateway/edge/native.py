@@ -26,6 +26,7 @@ from voxbus.contracts.native import (
     Ready,
 )
 from voxbus.runtime.audio import StreamResampler
+from voxbus.runtime.rpc import RequestFailedError
 from voxbus.voice_gateway.edge import metrics
 from voxbus.voice_gateway.edge.caller_audio import CallerAudio
 from voxbus.voice_gateway.edge.close_code import CloseCode
@@ -119,20 +120,18 @@ class NativeLine(Line, Handler):
         if self._auth is not None:
             self._fault(NativeErrorCode.INVALID_MESSAGE, "already authenticated")
             return
-        try:
-            claims = self._edge.tokens.verify(auth.token, auth.agent_id)
-        except InvalidTokenError as error:
-            self._refuse(NativeErrorCode.INVALID_TOKEN, str(error))
-            return
-        self._disarm()
         self._auth = auth
         self.sample_rate = auth.sample_rate
         self._base64 = auth.audio == "base64"
         if auth.sample_rate != SAMPLE_RATE:
             self._resampler = StreamResampler(SAMPLE_RATE, auth.sample_rate)
-        self._starting = self._loop.create_task(self._start(auth, claims))
+        self._starting = self._loop.create_task(self._start(auth))
 
-    async def _start(self, auth: Auth, claims: Claims) -> None:
+    async def _start(self, auth: Auth) -> None:
+        claims = await self._verify(auth)
+        if claims is None or self._connection.closed:
+            return
+        self._disarm()
         request = CallRequest(
             agent_id=auth.agent_id,
             protocol=self.protocol,
@@ -150,6 +149,20 @@ class NativeLine(Line, Handler):
             self._refuse(NativeErrorCode.INTERNAL, "the call could not be started")
         else:
             self._begin(call)
+
+    async def _verify(self, auth: Auth) -> Claims | None:
+        """What the token says; None when the client was refused."""
+        try:
+            return await self._edge.tokens.verify(auth.token, auth.agent_id)
+        except InvalidTokenError as error:
+            self._refuse(NativeErrorCode.INVALID_TOKEN, str(error))
+        except RequestFailedError as error:
+            code = NativeErrorCode.OVERLOADED if error.error.retryable else NativeErrorCode.INTERNAL
+            self._refuse(code, error.error.message)
+        except Exception:
+            log.exception("token could not be verified")
+            self._refuse(NativeErrorCode.INTERNAL, "the token could not be verified")
+        return None
 
     def _begin(self, call: CallEnd) -> None:
         if self._connection.closed:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from voxbus.voice_gateway.edge.close_code import CloseCode
 from voxbus.voice_gateway.edge.limits import EdgeLimits
 from voxbus.voice_gateway.edge.line import CallFactory
-from voxbus.voice_gateway.edge.tokens import TokenVerifier
+from voxbus.voice_gateway.edge.tokens import CallTokens
 
 if TYPE_CHECKING:
     from voxbus.voice_gateway.edge.connection import Connection
@@ -45,7 +45,7 @@ class Edge:
     """What every wire protocol needs."""
 
     start_call: CallFactory
-    tokens: TokenVerifier
+    tokens: CallTokens
     limits: EdgeLimits = field(default_factory=EdgeLimits)
 
 
