@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -9,8 +10,11 @@ import sysconfig
 import time
 from pathlib import Path
 
+import nats
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+
+from voxbus.runtime.event_streams import StreamChange, apply_streams
 
 MONGO_START_S = 60.0  # it needs about three seconds alone, and much longer on a loaded machine
 
@@ -28,6 +32,20 @@ def _script(name: str) -> str:
     binary = shutil.which(name, path=scripts)
     assert binary, f"{name} is missing in {scripts}; run `uv sync`"
     return binary
+
+
+def provision(nats_url: str) -> list[StreamChange]:
+    """Apply the platform's streams, as `voxbus up` does; what was changed. In a running loop await `provision_bus`."""
+    return asyncio.run(provision_bus(nats_url))
+
+
+async def provision_bus(nats_url: str) -> list[StreamChange]:
+    """`provision`, for callers that have a loop."""
+    bus = await nats.connect(nats_url)
+    try:
+        return await apply_streams(bus.jetstream())
+    finally:
+        await bus.close()
 
 
 class NatsServer:
