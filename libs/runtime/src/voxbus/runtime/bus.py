@@ -6,14 +6,15 @@ times as much per message (see docs/decisions/0003-stage-streams.md).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import nats.errors
 import structlog
 from faststream import AckPolicy
-from faststream.nats import NatsBroker
+from faststream._internal.endpoint.subscriber import SubscriberUsecase
+from faststream.nats import NatsBroker, NatsMessage
 from faststream.nats.prometheus.provider import NatsMetricsSettingsProvider
 from faststream.prometheus import ConsumeAttrs
 from faststream.prometheus.middleware import PrometheusMiddleware
@@ -31,7 +32,9 @@ from voxbus.runtime.metrics import BUS_CONNECTED, BUS_ERRORS, BUS_RECONNECTS, EV
 log = structlog.get_logger(__name__)
 
 MessageHandler = Callable[[Msg], Awaitable[None]]
+BusSubscriber = SubscriberUsecase[Any]
 _RECONNECT_WAIT_S = 0.25
+_ACK_TIMEOUT_S = 2.0
 _PENDING_BYTES = 16 * 1024 * 1024
 
 
@@ -41,6 +44,40 @@ class BusUnavailableError(Exception):
 
 class NoWorkerError(Exception):
     """Nobody answers on the subject: no process is there, or all are at capacity."""
+
+
+class TooLargeError(Exception):
+    """The message is larger than the bus carries."""
+
+
+async def _flush(client: Client) -> None:
+    # nats-py 2.16 writes the ping ahead of what its flusher has still to write; by the first answer the flusher has run.
+    await client.flush()
+    await client.flush()
+
+
+async def _leave(client: Client, subscription: Subscription) -> None:
+    # `unsubscribe` drops what was under way, and so may nats-py's `drain` alone (see `_flush`).
+    with suppress(nats.errors.Error):  # the bus is away, and the subscription with it
+        await client._send_unsubscribe(subscription._id)
+        await _flush(client)
+        await subscription.drain()  # type: ignore[no-untyped-call]
+
+
+async def _request(client: Client, subject: str, payload: bytes, timeout_s: float) -> bytes:
+    if not client.is_connected:
+        raise BusUnavailableError("the bus is not connected")
+    try:
+        reply = await client.request(subject, payload, timeout=timeout_s)
+    except nats.errors.NoRespondersError as error:
+        raise NoWorkerError(subject) from error
+    except nats.errors.TimeoutError as error:
+        raise TimeoutError(f"no answer on {subject} within {timeout_s} s") from error
+    except nats.errors.MaxPayloadError as error:
+        raise TooLargeError(f"{len(payload)} bytes on {subject}") from error
+    except nats.errors.Error as error:
+        raise BusUnavailableError(str(error)) from error
+    return reply.data
 
 
 class LiveBus:
@@ -113,34 +150,19 @@ class LiveBus:
 
         While the bus is away it fails at once: a request that waited would be answered when nobody needs it any more.
         """
-        if not self._client.is_connected:
-            raise BusUnavailableError("the bus is not connected")
-        try:
-            reply = await self._client.request(subject, payload, timeout=timeout_s)
-        except nats.errors.NoRespondersError as error:
-            raise NoWorkerError(subject) from error
-        except nats.errors.TimeoutError as error:
-            raise TimeoutError(f"no answer on {subject} within {timeout_s} s") from error
-        except nats.errors.Error as error:
-            raise BusUnavailableError(str(error)) from error
-        return reply.data
+        return await _request(self._client, subject, payload, timeout_s)
 
     async def subscribe(self, subject: str, handler: MessageHandler, queue: str = "") -> Subscription:
         """Call `handler` for each message, one after the other."""
         return await self._client.subscribe(subject, queue=queue, cb=handler)
 
     async def leave(self, subscription: Subscription) -> None:
-        """Unsubscribe, and handle what was under way: `unsubscribe` drops it, and so may nats-py's `drain` (see `flush`)."""
-        with suppress(nats.errors.Error):  # the bus is away, and the subscription with it
-            await self._client._send_unsubscribe(subscription._id)
-            await self.flush()
-            await subscription.drain()  # type: ignore[no-untyped-call]
+        """Unsubscribe, and handle what was under way."""
+        await _leave(self._client, subscription)
 
     async def flush(self) -> None:
         """Wait until the server has processed what was sent, so that a new subscription is known to be active."""
-        # nats-py 2.16 writes the ping ahead of what its flusher has still to write; by the first answer the flusher has run.
-        await self._client.flush()
-        await self._client.flush()
+        await _flush(self._client)
 
     async def close(self) -> None:
         """Send what is left, then disconnect."""
@@ -166,6 +188,10 @@ class _CanonicalLabels(NatsMetricsSettingsProvider):
 _BROKER_METRICS: PrometheusMiddleware[Any, Any] = PrometheusMiddleware(
     settings_provider_factory=lambda _message: _CanonicalLabels(), registry=REGISTRY, app_name="voxbus"
 )
+
+
+async def _raw_body(message: NatsMessage) -> bytes:
+    return message.body
 
 
 class EventBus:
@@ -218,14 +244,62 @@ class EventBus:
             return
         EVENTS_PUBLISHED.labels(event.type, "ok").inc()
 
+    async def publish_durably(self, event_id: str, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Publish into the stream EVENTS and wait until it is kept there; repeated soon with the same id, it is kept once.
+
+        Raises BusUnavailableError (also when the stream is missing or JetStream is away), TooLargeError.
+        """
+        client = self.broker.connection
+        if not client.is_connected:
+            raise BusUnavailableError("the bus is not connected")
+        try:
+            await client.jetstream().publish(
+                subject, payload, timeout=_ACK_TIMEOUT_S, headers={**headers, "Nats-Msg-Id": event_id}
+            )
+        except nats.errors.MaxPayloadError as error:
+            raise TooLargeError(f"event {event_id} of {len(payload)} bytes") from error
+        except (nats.errors.Error, TimeoutError, ValueError) as error:  # ValueError: what answered was not JetStream
+            raise BusUnavailableError(f"{type(error).__name__} on {subject}") from error
+
+    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+        """The first answer. Raises NoWorkerError when nobody listens, TimeoutError, TooLargeError, BusUnavailableError."""
+        return await _request(self.broker.connection, subject, payload, timeout_s)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is up now."""
+        return bool(self.broker.connection.is_connected)
+
+    async def subscribe(self, subject: str, handler: MessageHandler, queue: str = "") -> BusSubscriber:
+        """Call `handler` for each message, one after the other, with its body as it came. `flush` makes it surely active.
+
+        Nothing is answered but what the handler answers (`message.respond`): an event that was published durably carries a
+        reply subject of JetStream's, where FastStream's automatic answer would be taken for the acknowledgement.
+        """
+        subscriber = self.broker.subscriber(subject, queue=queue, decoder=_raw_body, no_reply=True)
+
+        @subscriber
+        async def handle(message: NatsMessage) -> None:
+            await handler(message.raw_message)
+
+        await subscriber.start()
+        return subscriber
+
+    async def flush(self) -> None:
+        """Wait until the server has processed what was sent, so that new subscriptions are known to be active."""
+        await _flush(self.broker.connection)
+
+    async def leave(self, subscriber: BusSubscriber) -> None:
+        """Unsubscribe, and hand over what was under way (`broker.stop()` alone loses it)."""
+        subscription = getattr(subscriber, "subscription", None)
+        if isinstance(subscription, Subscription):
+            subscriber.subscription = None  # type: ignore[attr-defined]  # else stop() unsubscribes it once more
+            await _leave(self.broker.connection, subscription)
+
     async def stop(self) -> None:
-        """Finish the requests that have begun (broker.stop() alone loses them), then disconnect."""
+        """Finish the requests that have begun, then disconnect."""
         for subscriber in self.broker.subscribers:
-            subscription = getattr(subscriber, "subscription", None)
-            if isinstance(subscription, Subscription):
-                subscriber.subscription = None  # type: ignore[attr-defined]  # else stop() unsubscribes it once more
-                with suppress(nats.errors.Error):  # the bus is away: there is nothing under way
-                    await subscription.drain()  # type: ignore[no-untyped-call]
+            await self.leave(subscriber)
         with suppress(nats.errors.Error):
             await self.broker.stop()
         BUS_CONNECTED.labels("events").set(0)

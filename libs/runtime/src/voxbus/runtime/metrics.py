@@ -34,3 +34,23 @@ TAKEOVER_GAP = Histogram(
     ["stage"],
     buckets=LATENCY_BUCKETS,
 )
+
+RPC_SERVED = Counter("voxbus_rpc_served_total", "Requests answered", ["service", "operation", "outcome"])
+RPC_SERVED_SECONDS = Histogram(
+    "voxbus_rpc_served_seconds", "Arrival of a request to its answer", ["service", "operation"], buckets=LATENCY_BUCKETS
+)
+RPC_ASKED = Counter("voxbus_rpc_asked_total", "Requests sent to services", ["service", "operation", "outcome"])
+RPC_ASKED_SECONDS = Histogram(
+    "voxbus_rpc_asked_seconds",
+    "A request to its answer, tries included",
+    ["service", "operation"],
+    buckets=LATENCY_BUCKETS,
+)
+
+STORE_UP = Gauge("voxbus_store_up", "1 while the store answers", ["store"])
+STORE_PING_SECONDS = Histogram("voxbus_store_ping_seconds", "Time of a ping", ["store"], buckets=LATENCY_BUCKETS)
+OUTBOX_PUBLISHED = Counter("voxbus_outbox_published_total", "Events relayed", ["collection", "outcome"])
+OUTBOX_WAITING = Gauge(
+    "voxbus_outbox_waiting", "Documents whose events should have been published by now", ["collection"]
+)
+OUTBOX_AGE = Gauge("voxbus_outbox_oldest_seconds", "Age of the oldest of these events", ["collection"])

@@ -62,7 +62,7 @@ class Application(ABC):
 
     @abstractmethod
     def status(self) -> dict[str, Any]:
-        """`ready`, `draining`, `active`, `capacity`, `providers` of `ProcessStatus`."""
+        """`ready`, `draining`, `active`, `capacity`, `providers`, `stores` of `ProcessStatus`."""
 
 
 SettingsT = TypeVar("SettingsT", bound=RuntimeSettings)
@@ -191,11 +191,12 @@ async def _work(
     context.events.answer_status(lambda: _status(context, application))
     await context.events.start()
     try:
-        await application.start()
-        log.info("ready", startup_s=round(time.monotonic() - context.started, 2))
-        await stopping.wait()
-        log.info("draining")
-        await application.drain()
+        if await _started(application, stopping):
+            context.health.add("started", lambda: None if application.status()["ready"] else "not ready")
+            log.info("ready", startup_s=round(time.monotonic() - context.started, 2))
+            await stopping.wait()
+            log.info("draining")
+            await application.drain()
     finally:
         for step in (application.stop, context.events.stop, live.close):
             try:
@@ -203,6 +204,20 @@ async def _work(
             except Exception:
                 log.exception("stopping failed")  # the rest is stopped all the same
         log.info("stopped")
+
+
+async def _started(application: Application, stopping: asyncio.Event) -> bool:
+    """Start it; False when the process is to stop first, as while it waits for a store."""
+    start = asyncio.create_task(application.start())
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not start.done():
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        return False
+    await start
+    return True
 
 
 def _status(context: Context, application: Application) -> ProcessStatus:

@@ -1,0 +1,151 @@
+"""The answering side: a process's share of the requests to its service."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
+from voxbus.contracts.base import Message
+from voxbus.contracts.rpc import Operation, Reply, Request, RequestError, RequestErrorCode, RequestT, ResultT
+from voxbus.runtime.bus import BusSubscriber, EventBus
+from voxbus.runtime.metrics import RPC_SERVED, RPC_SERVED_SECONDS
+from voxbus.runtime.rpc.errors import RequestFailedError, problems_of
+from voxbus.runtime.trace import trace_id
+
+log = structlog.get_logger(__name__)
+
+Translate = Callable[[Exception], RequestFailedError | None]
+"""Makes a typed failure of an exception that handlers let through, such as a store's; None: it does not know it."""
+
+
+@dataclass(frozen=True)
+class _Answering:
+    operation: Operation[Any, Any]
+    handler: Callable[[Any], Awaitable[Message]]
+
+
+class RpcServer:
+    """Answers requests in the queue group of the service, at most `max_workers` at a time."""
+
+    def __init__(
+        self, events: EventBus, service: str, *, max_workers: int = 32, translate: Translate | None = None
+    ) -> None:
+        self._events = events
+        self._service = service
+        self._free = asyncio.Semaphore(max_workers)
+        self._translate = translate
+        self._answering: list[_Answering] = []
+        self._subscribers: list[BusSubscriber] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def active(self) -> int:
+        """Requests being worked on."""
+        return len(self._running)
+
+    def answer(
+        self, operation: Operation[RequestT, ResultT], handler: Callable[[RequestT], Awaitable[ResultT]]
+    ) -> None:
+        """Answer an operation of this service by `handler`; call it before `start`.
+
+        What the handler raises is answered too: RequestFailedError as it is, anything unknown as INTERNAL without details.
+        """
+        if operation.service != self._service:
+            raise ValueError(f"{operation.subject} is not answered by {self._service}")
+        self._answering.append(_Answering(operation, handler))
+
+    async def start(self) -> None:
+        """Join the queue group; returns when requests can come."""
+        for answering in self._answering:
+            subject = answering.operation.subject
+            self._subscribers.append(await self._events.subscribe(subject, self._accept(answering), self._service))
+        await self._events.flush()
+
+    async def drain(self) -> None:
+        """Leave the queue group and answer what has come: no request is lost while another process serves."""
+        subscribers, self._subscribers = self._subscribers, []
+        await asyncio.gather(*(self._events.leave(subscriber) for subscriber in subscribers))
+        while self._running:
+            await asyncio.gather(*self._running)
+
+    def _accept(self, answering: _Answering) -> Callable[[Msg], Awaitable[None]]:
+        async def accept(message: Msg) -> None:
+            arrived = time.perf_counter()
+            await self._free.acquire()  # holds back the subscription: what follows waits in its queue
+            task = asyncio.create_task(self._serve(answering, message, arrived))
+            self._running.add(task)
+            task.add_done_callback(self._served)
+
+        return accept
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._free.release()
+
+    async def _serve(self, answering: _Answering, message: Msg, arrived: float) -> None:
+        operation = answering.operation
+        reply, outcome = await self._reply(answering, message.data)
+        try:
+            await message.respond(reply)
+        except nats.errors.MaxPayloadError:
+            log.warning("answer too large for the bus", operation=operation.name, size_bytes=len(reply))
+            outcome = RequestErrorCode.TOO_LARGE
+            await self._respond_failure(message, RequestError(code=outcome, message="the answer is too large"))
+        except nats.errors.Error as error:
+            log.warning("answer not sent", operation=operation.name, error=type(error).__name__)
+        RPC_SERVED.labels(self._service, operation.name, outcome).inc()
+        RPC_SERVED_SECONDS.labels(self._service, operation.name).observe(time.perf_counter() - arrived)
+
+    async def _respond_failure(self, message: Msg, error: RequestError) -> None:
+        try:
+            await message.respond(_failure(error))
+        except nats.errors.Error as failure:
+            log.warning("answer not sent", error=type(failure).__name__)
+
+    async def _reply(self, answering: _Answering, payload: bytes) -> tuple[bytes, str]:
+        """The encoded reply and the outcome: `ok` or the error's code."""
+        request: Request | None = None
+        try:
+            request = answering.operation.request.model_validate_json(payload)
+            result = await answering.handler(request)
+            return _success(result), "ok"
+        except Exception as error:  # every request is answered
+            failure = self._failure_of(error, answering.operation, request)
+        return _failure(failure), failure.code
+
+    def _failure_of(self, error: Exception, operation: Operation[Any, Any], request: Request | None) -> RequestError:
+        if isinstance(error, RequestFailedError):
+            return error.error
+        if isinstance(error, ValidationError) and request is None:
+            return RequestError(
+                code=RequestErrorCode.INVALID, message="the request is not valid", problems=problems_of(error)
+            )
+        known = self._translate(error) if self._translate else None
+        trace = trace_id(request.traceparent) if request else None
+        if known:
+            log.warning("request failed", operation=operation.name, error=type(error).__name__, trace_id=trace)
+            return known.error
+        # Not the exception's text: those of stores and validation quote the record.
+        where = traceback.format_tb(error.__traceback__)
+        kind = type(error).__name__
+        log.error("request failed", operation=operation.name, error=kind, traceback="".join(where), trace_id=trace)
+        log.debug("request failed", operation=operation.name, exc_info=error, trace_id=trace)
+        return RequestError(code=RequestErrorCode.INTERNAL, message="something went wrong inside")
+
+
+def _success(result: Message) -> bytes:
+    # The bytes of `Reply(result=result)`, without validating the result once more.
+    return b'{"result":' + result.encode() + b"}"
+
+
+def _failure(error: RequestError) -> bytes:
+    return Reply[Message](error=error).encode()
