@@ -31,10 +31,7 @@ class ApiError(CommandError):
         hint: str = "",
         request_id: str | None = None,
     ) -> None:
-        shown = [f"  {pointer or '/'}: {text}" for pointer, text in problems[:_SHOWN_PROBLEMS]]
-        if len(problems) > _SHOWN_PROBLEMS:
-            shown.append(f"  … and {len(problems) - _SHOWN_PROBLEMS} more")
-        super().__init__("\n".join([message, *shown]), hint)
+        super().__init__("\n".join([message, *_lines(message, problems)]), hint)
         self.status = status
         self.code = code
         self.problems = tuple(problems)
@@ -64,14 +61,16 @@ def error_of(response: httpx.Response) -> CommandError:
             f"{response.url} answered {response.status_code} and not as Voxbus' API does", "check --url"
         )
     status = response.status_code
-    message = str(problem.get("detail") or problem.get("title") or response.reason_phrase)
+    problems = _fields(problem.get("errors"))
+    summary = problem.get("title") if len(problems) > 1 else problem.get("detail")
+    message = str(summary or problem.get("title") or response.reason_phrase)
     request_id = problem.get("request_id") or response.headers.get("x-request-id")
     kind = AccessRefusedError if status in (401, 403) else ApiError
     return kind(
         status,
         str(problem.get("code") or ""),
         message,
-        problems=_fields(problem.get("errors")),
+        problems=problems,
         hint=_hint(response, request_id),
         request_id=request_id,
     )
@@ -81,6 +80,13 @@ def retry_after_s(response: httpx.Response) -> int | None:
     """When to try again; None when it was not said."""
     text = response.headers.get("retry-after", "")
     return int(text) if text.isdecimal() else None
+
+
+def _lines(message: str, problems: Sequence[tuple[str, str]]) -> list[str]:
+    """One line for each problem that the message does not tell already."""
+    lines = [f"  {pointer or '/'}: {text}" for pointer, text in problems if f"{pointer}: {text}" not in message]
+    more = len(lines) - _SHOWN_PROBLEMS
+    return [*lines[:_SHOWN_PROBLEMS], f"  … and {more} more"] if more > 0 else lines
 
 
 def _problem(response: httpx.Response) -> dict[str, Any] | None:
