@@ -26,7 +26,7 @@ class AgentFile:
 
 def read_agents(*paths: Path) -> list[AgentFile]:
     """The agents of files and directories (`*.json` in them, by name); raises UsageError. No id may come twice."""
-    agents = [_read(file) for path in paths for file in _files(path)]
+    agents = [read_agent(file) for path in paths for file in _files(path)]
     seen: dict[str, Path] = {}
     for agent in agents:
         if agent.agent_id in seen:
@@ -44,7 +44,8 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read(path: Path) -> AgentFile:
+def read_agent(path: Path) -> AgentFile:
+    """The agent of one file; raises UsageError that says what is wrong with it."""
     content = read_object(path)
     agent_id = content.pop("id", None)
     try:
