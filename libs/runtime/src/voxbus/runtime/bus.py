@@ -15,18 +15,15 @@ import structlog
 from faststream import AckPolicy
 from faststream._internal.endpoint.subscriber import SubscriberUsecase
 from faststream.nats import NatsBroker, NatsMessage
-from faststream.nats.prometheus.provider import NatsMetricsSettingsProvider
-from faststream.prometheus import ConsumeAttrs
-from faststream.prometheus.middleware import PrometheusMiddleware
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from prometheus_client import REGISTRY
 
 from voxbus.contracts.base import Message
 from voxbus.contracts.event import DataT, Event
 from voxbus.contracts.stage import ProcessStatus
-from voxbus.contracts.subjects import STATUS, canonical
+from voxbus.contracts.subjects import STATUS
+from voxbus.runtime.broker_metrics import BROKER_METRICS
 from voxbus.runtime.metrics import BUS_CONNECTED, BUS_ERRORS, BUS_RECONNECTS, EVENTS_PUBLISHED
 
 log = structlog.get_logger(__name__)
@@ -173,23 +170,6 @@ class LiveBus:
             await self._client.close()
 
 
-class _CanonicalLabels(NatsMetricsSettingsProvider):
-    """Labels are subject templates; the concrete subject holds ids, and FastStream would make a series of each."""
-
-    def get_consume_attrs_from_message(self, msg: Any) -> ConsumeAttrs:
-        attrs = super().get_consume_attrs_from_message(msg)
-        return {**attrs, "destination_name": canonical(attrs["destination_name"])}
-
-    def get_publish_destination_name_from_cmd(self, cmd: Any) -> str:
-        return canonical(cmd.destination)
-
-
-# One per process: its metrics register themselves once.
-_BROKER_METRICS: PrometheusMiddleware[Any, Any] = PrometheusMiddleware(
-    settings_provider_factory=lambda _message: _CanonicalLabels(), registry=REGISTRY, app_name="voxbus"
-)
-
-
 async def _raw_body(message: NatsMessage) -> bytes:
     return message.body
 
@@ -207,7 +187,7 @@ class EventBus:
             reconnect_time_wait=1,
             ack_policy=AckPolicy.NACK_ON_ERROR,
             logger=None,
-            middlewares=[_BROKER_METRICS],
+            middlewares=[BROKER_METRICS],
             disconnected_cb=self._disconnected,
             reconnected_cb=self._reconnected,
         )
