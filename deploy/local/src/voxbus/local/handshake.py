@@ -16,9 +16,9 @@ _READY_TIMEOUT_S: Final = 10.0
 _MAX_MESSAGE_BYTES: Final = 2**20
 _MAX_QUEUED_MESSAGES: Final = 256
 _HINTS: Final = {
-    native.NativeErrorCode.UNKNOWN_AGENT: "name one of the agents in the stack's directory of agents with --agent",
+    native.NativeErrorCode.UNKNOWN_AGENT: "`voxbus agents list` shows the agents; one must be published to be called",
     native.NativeErrorCode.INVALID_TOKEN: "make a new one with `voxbus token`, in the state directory of this stack",
-    native.NativeErrorCode.OVERLOADED: "end other calls, or start more workers: `voxbus up --workers stt=2,llm=2,tts=2`",
+    native.NativeErrorCode.OVERLOADED: "end other calls, or start more workers: `voxbus up --processes stt=2,llm=2,tts=2`",
 }
 
 

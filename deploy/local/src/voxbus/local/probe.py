@@ -1,4 +1,4 @@
-"""Asking processes over HTTP how they are."""
+"""Asking processes how they are: over HTTP, and MongoDB in its own protocol."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 
 import httpx
 
+from voxbus.local import mongo_server
+
 POLL_S = 0.05
 _TIMEOUT_S = 1.0
 
 
 class Probe:
-    """An HTTP client for the health endpoints of this machine; it uses no proxy."""
+    """A client for the health endpoints of this machine; it uses no proxy."""
 
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
@@ -22,7 +24,12 @@ class Probe:
         await self._client.aclose()
 
     async def ok(self, url: str, instance_id: str | None = None) -> bool:
-        """Whether `url` answers 200 within a second, and as the process `instance_id` if one is named."""
+        """Whether `url` answers 200 within a second, and as the process `instance_id` if one is named.
+
+        Of a `mongodb://` URL: whether it answers a ping.
+        """
+        if url.startswith("mongodb://"):
+            return await mongo_server.answers(url)
         try:
             response = await self._client.get(url)
             known = instance_id is None or response.json()["instance_id"] == instance_id
@@ -37,6 +44,8 @@ class Probe:
 
     async def json(self, url: str) -> dict[str, Any] | None:
         """The JSON object at `url`, whatever the status; None when there is none."""
+        if not url.startswith("http"):
+            return None
         try:
             body = (await self._client.get(url)).json()
         except (httpx.HTTPError, ValueError):

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,16 +31,16 @@ class Preparation:
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What to run. Processes of one `rank` start together, after those of lower ranks are ready; they stop in reverse."""
+    """What to run. Processes of one `rank` start together, after the gates of lower ranks are ready; they stop in reverse."""
 
     name: str
     service: str
     rank: int
     command: tuple[str, ...]
     ready_url: str
-    """Answers 200 when the process is ready."""
+    """Answers 200, or a ping of MongoDB, when the process is ready."""
     health_url: str
-    """Answers 200 when the process is alive."""
+    """Answers likewise when the process is alive."""
     ports: Mapping[str, int]
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of the supervisor."""
@@ -51,6 +51,10 @@ class ProcessSpec:
     preparation: Preparation | None = None
     identifies: bool = False
     """It takes its id from VOXBUS_INSTANCE_ID and tells it in its ready answer."""
+    gate: bool = True
+    """Higher ranks wait until it is ready."""
+    on_ready: Callable[[], Awaitable[object]] | None = None
+    """Done at each start before it counts as ready; may raise CommandError."""
 
 
 class ManagedProcess:

@@ -1,42 +1,56 @@
-"""The stack of this machine: lock, keys, ports, processes, and the `stack.json` that others read."""
+"""The stack of this machine: lock, ports, processes, agents, and the `stack.json` that others read."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from voxbus.local.keys import KeyPair
+from voxbus.local.agent_files import AgentFile, read_agents
+from voxbus.local.api import ApiClient
+from voxbus.local.applying import Applied, apply_agents
+from voxbus.local.credentials import LOCAL_ADMIN_EMAIL
+from voxbus.local.errors import UsageError
 from voxbus.local.plan import StackOptions, StackPlan, build_plan
+from voxbus.local.plan.options import REST
 from voxbus.local.ports import PortPlan
 from voxbus.local.process import Preparation
 from voxbus.local.state import ProcessInfo, StackInfo, StateDir
-from voxbus.local.supervisor import Observer, Supervised, Supervisor
+from voxbus.local.supervisor import Observer, Supervised, Supervisor, together
 
 
 class Stack:
     """The stack that this process runs. Get it from `open_stack`."""
 
-    def __init__(self, state: StateDir, plan: StackPlan, keys: KeyPair, agents_dir: Path, observer: Observer) -> None:
+    def __init__(
+        self, state: StateDir, plan: StackPlan, agents_dir: Path, agents: Sequence[AgentFile], observer: Observer
+    ) -> None:
         self._state = state
         self._plan = plan
-        self._keys = keys
         self._agents_dir = agents_dir.absolute()
+        self._agents = agents
         self._started_at = datetime.now(UTC)
         self._started = time.monotonic()
         self.ready_s: float | None = None
         """How long the start took; None until everything is ready."""
+        self.applied: list[Applied] = []
+        """What came of the agents' files."""
         self.supervisor = Supervisor(plan.specs, state.logs, _StateWriter(self, observer))
 
     async def start(self) -> None:
-        """Start everything; returns when all is ready. Raises ProcessFailedError."""
+        """Start everything and apply the agents; returns when all is ready. Raises CommandError."""
         self.write()
-        await self.supervisor.start()
+        await together([self.supervisor.start(), self._apply_agents()])
         self.ready_s = time.monotonic() - self._started
         self.write()
+
+    async def _apply_agents(self) -> None:
+        await self.supervisor.until_ready("mongodb", "auth", "agents", REST)
+        async with ApiClient.for_stack(self.info(), self._state) as client:
+            self.applied = await apply_agents(client, self._agents, publish=True)
 
     def info(self) -> StackInfo:
         """What runs where, now."""
@@ -46,9 +60,10 @@ class Stack:
             ready=self.ready_s is not None,
             nats_url=self._plan.nats_url,
             nats_monitor_url=self._plan.nats_monitor_url,
+            mongo_url=self._plan.mongo_url,
+            rest_url=self._plan.rest_url,
             voice_url=self._plan.voice_url,
-            private_key_file=self._keys.private_file,
-            public_key_file=self._keys.public_file,
+            admin_email=LOCAL_ADMIN_EMAIL,
             agents_dir=self._agents_dir,
             log_dir=self._state.logs,
             processes=tuple(_process_info(member) for member in self.supervisor.members),
@@ -97,11 +112,13 @@ async def open_stack(state: StateDir, options: StackOptions, observer: Observer)
 
     Raises StackRunningError when one already runs in `state`, and UsageError for options that cannot be met.
     """
+    if not options.agents_dir.is_dir():
+        raise UsageError(f"no directory of agents at {options.agents_dir}", "make it, or name another with --agents")
+    agents = read_agents(options.agents_dir)
     with state.locked(), PortPlan() as ports:
-        keys = KeyPair(state.keys)
-        keys.ensure()
-        plan = build_plan(options, ports=ports, nats_dir=state.nats, public_key_file=keys.public_file)
-        stack = Stack(state, plan, keys, options.agents_dir, observer)
+        state.ensure_admin_password()
+        plan = build_plan(options, ports=ports, state=state)
+        stack = Stack(state, plan, options.agents_dir, agents, observer)
         try:
             yield stack
         finally:

@@ -1,4 +1,4 @@
-"""The state directory: keys, NATS data, logs, and `stack.json`, which says what runs where.
+"""The state directory: data, logs, the admin's password, and `stack.json`, which says what runs where.
 
 Whoever holds the lock of the directory runs the stack in it. The kernel frees the lock when that process dies, however it
 dies, so a left-over `stack.json` is never mistaken for a running stack.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from voxbus.local.errors import StackNotRunningError, StackRunningError
+from voxbus.local.errors import CommandError, StackNotRunningError, StackRunningError
 
 DEFAULT_STATE_DIR: Final = Path(".voxbus")
+_PASSWORD_BYTES: Final = 18
 _LOCK_TRIES: Final = 10
 _LOCK_PAUSE_S: Final = 0.05
 
@@ -56,9 +58,13 @@ class StackInfo(BaseModel):
     ready: bool = False
     nats_url: str
     nats_monitor_url: str
+    mongo_url: str
+    """Without user and password."""
+    rest_url: str
+    """The API; where it runs several times, the first of its processes."""
     voice_url: str
-    private_key_file: Path
-    public_key_file: Path
+    admin_email: str
+    """Who administrates this stack; the password is in the state directory."""
     agents_dir: Path
     log_dir: Path
     processes: tuple[ProcessInfo, ...] = Field(default=())
@@ -69,17 +75,39 @@ class StateDir:
 
     def __init__(self, path: Path = DEFAULT_STATE_DIR) -> None:
         self.path = path.absolute()
-        self.keys = self.path / "keys"
         self.nats = self.path / "nats"
+        self.mongo = self.path / "mongo"
+        self.cache = self.path / "cache"
         self.logs = self.path / "logs"
         self.recordings = self.path / "recordings"
+        self.admin_password_file = self.path / "admin-password"
         self._stack_file = self.path / "stack.json"
         self._lock_file = self.path / "lock"
 
     def create(self) -> None:
         """Make the directories; only the user may look into them."""
-        for directory in (self.path, self.keys, self.nats, self.logs, self.recordings):
+        for directory in (self.path, self.nats, self.mongo, self.cache, self.logs, self.recordings):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def ensure_admin_password(self) -> None:
+        """Make up the password of the local admin, once; only the user may read it."""
+        if self.admin_password_file.exists():
+            return
+        temporary = self.admin_password_file.with_suffix(".tmp")
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{secrets.token_urlsafe(_PASSWORD_BYTES)}\n")
+        temporary.replace(self.admin_password_file)
+
+    def admin_password(self) -> str:
+        """The password of the local admin; raises CommandError when none was made up here."""
+        try:
+            return self.admin_password_file.read_text().strip()
+        except FileNotFoundError:
+            raise CommandError(
+                f"no password at {self.admin_password_file}",
+                "`voxbus up` makes one; or name the directory of the stack with --state-dir",
+            ) from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

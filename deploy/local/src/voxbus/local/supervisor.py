@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from voxbus.contracts.base import new_id
-from voxbus.local.errors import ProcessFailedError
+from voxbus.local.errors import CommandError, ProcessFailedError
 from voxbus.local.probe import Probe
 from voxbus.local.process import ManagedProcess, Preparation, ProcessSpec, describe_exit
 
@@ -41,6 +41,8 @@ class Supervised:
     state: State = State.WAITING
     ready_s: float | None = None
     restarts: int = 0
+    was_ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by its first ready answer."""
 
 
 class Observer(Protocol):
@@ -81,9 +83,14 @@ class Supervisor:
         """Start everything; returns when all are ready. Raises ProcessFailedError when one is not; call `stop` then, too."""
         for member in self.members:
             member.process.log_file.unlink(missing_ok=True)
-        for _rank, members in groupby(self.members, key=lambda member: member.spec.rank):
-            await _all([self._start_first(member) for member in members])
+        await together([self._start_first(member) for member in self.members])
         self._watchers = [asyncio.create_task(self._watch(member)) for member in self.members]
+
+    async def until_ready(self, *services: str) -> None:
+        """Return when every process of these services has been ready."""
+        for member in self.members:
+            if member.spec.service in services:
+                await member.was_ready.wait()
 
     async def stop(self) -> None:
         """Stop everything, last started first; returns when no process is left."""
@@ -100,6 +107,9 @@ class Supervisor:
             member.process.kill()
 
     async def _start_first(self, member: Supervised) -> None:
+        for other in self.members:
+            if other.spec.gate and other.spec.rank < member.spec.rank:
+                await other.was_ready.wait()
         if member.spec.preparation is not None:
             self._change(member, State.PREPARING)
             await self._prepare(member.spec.preparation)
@@ -143,7 +153,13 @@ class Supervisor:
                 raise _failure(spec, process, f"{spec.name} was not ready after {spec.start_timeout_s:g} s")
         finally:
             await _cancel((ended, ready))
+        if spec.on_ready is not None:
+            try:
+                await spec.on_ready()
+            except CommandError as error:
+                raise _failure(spec, process, f"{spec.name} started, but {error}") from error
         member.ready_s = time.monotonic() - process.started_at
+        member.was_ready.set()
         self._change(member, State.READY)
 
     async def _watch(self, member: Supervised) -> None:
@@ -183,7 +199,7 @@ def _failure(spec: ProcessSpec, process: ManagedProcess, message: str) -> Proces
     return ProcessFailedError(message, spec.hint or f"its whole log is in {process.log_file}", process.tail())
 
 
-async def _all(jobs: Sequence[Coroutine[None, None, None]]) -> None:
+async def together(jobs: Sequence[Coroutine[None, None, None]]) -> None:
     """Run all; the first failure cancels the others and is raised."""
     tasks = [asyncio.create_task(job) for job in jobs]
     try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 from rich.text import Text
 
+from voxbus.local.applying import Applied
 from voxbus.local.process import memory_bytes
-from voxbus.local.state import ProcessInfo, StackInfo
+from voxbus.local.state import ProcessInfo, StackInfo, StateDir
 from voxbus.local.status import ProcessReport, StackReport
 
 _STATE_STYLES = {
@@ -25,6 +28,22 @@ def stack_table(stack: StackInfo) -> Table:
         memory = memory_bytes(info.pid) if info.pid else None
         table.add_row(info.name, str(info.pid or "–"), _ports(info), _seconds(info.ready_s), _megabytes(memory))
     return table
+
+
+def addresses(stack: StackInfo, state: StateDir) -> Table:
+    """Where people and programs find the stack."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row("REST API", f"{stack.rest_url}   reference {stack.rest_url}/docs")
+    table.add_row("voice", stack.voice_url)
+    table.add_row("admin", f"{stack.admin_email}, password in {state.admin_password_file}")
+    table.add_row("logs", str(stack.log_dir))
+    return table
+
+
+def applied_line(applied: Sequence[Applied]) -> str:
+    """What became of the agents' files."""
+    changed = [one.agent_id for one in applied if one.published or one.change != "unchanged"]
+    return f"applied {len(applied)} agents" + (f", changed {', '.join(changed)}" if changed else ", none changed")
 
 
 def status_table(report: StackReport) -> Table:

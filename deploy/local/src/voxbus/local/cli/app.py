@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from voxbus.local.cli import call, demo, down, status, token, up
+from voxbus.local.cli import call, demo, down, status, streams, token, up
 
 _EPILOG = (
     "Exit codes: 0 done · 1 tried and failed · 2 wrong usage · 3 no stack, or not reachable · 4 call refused · "
@@ -26,3 +26,4 @@ app.command("down")(down.down)
 app.command("status")(status.status)
 app.command("call")(call.call)
 app.command("token")(token.token)
+app.add_typer(streams.app)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from voxbus.contracts.native import SAMPLE_RATES
+from voxbus.local.api import ApiClient
+from voxbus.local.call_tokens import get_call_token
 from voxbus.local.cli.common import (
     JsonOption,
     StateDirOption,
@@ -24,13 +27,11 @@ from voxbus.local.cli.common import (
 )
 from voxbus.local.dialogue import ScriptLine
 from voxbus.local.errors import ExitCode, UsageError
-from voxbus.local.keys import KeyPair
 from voxbus.local.mic import Microphone
 from voxbus.local.placing import CallResult, CallTarget, load_lines, place_call
 from voxbus.local.state import DEFAULT_STATE_DIR, StateDir
 
 DEFAULT_AGENT = "receptionist"
-_TOKEN_TTL = timedelta(minutes=10)
 
 
 def parse_barge_ins(texts: list[str]) -> dict[int, int]:
@@ -53,7 +54,8 @@ def call(
     agent: Annotated[str, typer.Option("--agent", help="The agent to call.")] = DEFAULT_AGENT,
     url: Annotated[str | None, typer.Option("--url", help="The gateway [the running stack's].")] = None,
     token: Annotated[
-        str | None, typer.Option("--token", envvar="VOXBUS_TOKEN", help="A token [one made with the stack's key].")
+        str | None,
+        typer.Option("--token", envvar="VOXBUS_TOKEN", help="A token [one that the stack's API gives its admin]."),
     ] = None,
     save: Annotated[
         Path | None, typer.Option("--save", help="Save the call: caller left, agent right.", dir_okay=False)
@@ -80,8 +82,7 @@ def call(
     if mic == bool(files):
         raise UsageError("give WAV files to say, or --mic", "for example: voxbus call hello.wav thanks.wav")
     lines = load_lines(files or [], parse_barge_ins(barge_in or []), sample_rate)
-    state = state_dir(path)
-    target = find_target(state, agent, url=url, token=token, sample_rate=sample_rate)
+    target = find_target(state_dir(path), agent, url=url, token=token, sample_rate=sample_rate)
     result = run(_call(target, lines, console=None if as_json else out, save=save, mic=mic))
     if as_json:
         print_plain(result.model_dump_json(indent=2))
@@ -90,13 +91,17 @@ def call(
     return exit_code(result)
 
 
-def find_target(
+async def find_target(
     state: StateDir, agent: str, *, url: str | None = None, token: str | None = None, sample_rate: int = 16_000
 ) -> CallTarget:
     """Whom to call: what was given, else the running stack with a fresh token. Raises CommandError."""
-    url = url or state.read().voice_url
-    token = token or KeyPair(state.keys).issue(agent_id=agent, ttl=_TOKEN_TTL)
-    return CallTarget(url, token, agent, sample_rate)
+    if url is not None and token is not None:
+        return CallTarget(url, token, agent, sample_rate)
+    stack = state.read()
+    if token is None:
+        async with ApiClient.for_stack(stack, state) as client:
+            token = (await get_call_token(client, agent)).token
+    return CallTarget(url or stack.voice_url, token, agent, sample_rate)
 
 
 def exit_code(result: CallResult) -> ExitCode:
@@ -111,9 +116,15 @@ def exit_code(result: CallResult) -> ExitCode:
 
 
 async def _call(
-    target: CallTarget, lines: list[ScriptLine], *, console: Console | None, save: Path | None, mic: bool
+    finding: Coroutine[Any, Any, CallTarget],
+    lines: list[ScriptLine],
+    *,
+    console: Console | None,
+    save: Path | None,
+    mic: bool,
 ) -> CallResult:
     stopping = Stopping()
+    target = await finding
     with Microphone(target.sample_rate) if mic else nullcontext() as device:
         if mic:
             err.print("Speak; Ctrl-C hangs up.")

@@ -10,22 +10,27 @@ from typing import Annotated, Final
 
 import typer
 
-from voxbus.local.cli.call import exit_code, find_target, recording_path
+from voxbus.local.agent_files import read_agent
+from voxbus.local.cli.call import exit_code, recording_path
 from voxbus.local.cli.common import StateDirOption, Stopping, err, out, reports_errors, run, state_dir
 from voxbus.local.cli.up import started_stack
+from voxbus.local.demo_client import Prepared, prepare_call
 from voxbus.local.errors import CommandError, ExitCode
-from voxbus.local.placing import CallResult, load_lines, place_call
-from voxbus.local.plan import StackOptions
+from voxbus.local.placing import CallResult, CallTarget, load_lines, place_call
+from voxbus.local.plan import BUILT_IN_AGENTS, StackOptions
 from voxbus.local.report import replies, scale_of, waterfall
 from voxbus.local.state import DEFAULT_STATE_DIR, StackInfo, StateDir
 from voxbus.local.tables import stack_table
+
+SAMPLE_RATE: Final = 16_000
 
 
 @dataclass(frozen=True)
 class Scene:
     """A caller's recordings, and the agent they are for."""
 
-    agent_id: str
+    agent: str
+    """Name of its file."""
     recordings: str
 
     def files(self) -> list[Path]:
@@ -62,13 +67,17 @@ async def _demo(state: StateDir, scene: Scene, *, logs: bool) -> ExitCode:
 
 
 async def _run_demo(state: StateDir, scene: Scene, stopping: Stopping, *, logs: bool) -> ExitCode:
-    lines = load_lines(scene.files(), {}, 16_000)
+    lines = load_lines(scene.files(), {}, SAMPLE_RATE)
     async with _stack(state, stopping, logs=logs) as stack:
         out.print(stack_table(stack))
-        out.print(f"\n[bold]Calling[/] agent {scene.agent_id} at {stack.voice_url}, {len(lines)} recordings to say\n")
-        target = find_target(state, scene.agent_id, url=stack.voice_url)
+        agent = read_agent(BUILT_IN_AGENTS / f"{scene.agent}.json")
+        prepared = await prepare_call(stack, state, agent.spec)
+        target = CallTarget(
+            prepared.token.voice_url or stack.voice_url, prepared.token.token, prepared.agent_id, SAMPLE_RATE
+        )
+        _introduce(stack, prepared, target, len(lines))
         result = await place_call(target, lines, console=out, save=recording_path(state), until_stopped=stopping.race)
-        _summary(result, stack)
+        _summary(result, stack, state)
         return _verdict(result)
 
 
@@ -87,6 +96,14 @@ async def _stack(state: StateDir, stopping: Stopping, *, logs: bool) -> AsyncIte
         yield started.info()
 
 
+def _introduce(stack: StackInfo, prepared: Prepared, target: CallTarget, lines: int) -> None:
+    out.print(f"\n[bold]As a client[/] of the REST API at {stack.rest_url}")
+    _row("user", f"{prepared.email}, just signed up")
+    _row("agent", f"{prepared.agent_id}, created and published as version {prepared.version}")
+    _row("call token", f"for this agent alone, good until {prepared.token.expires_at:%H:%M:%S} UTC")
+    out.print(f"\n[bold]Calling[/] at {target.url}, {lines} recordings to say\n")
+
+
 def _verdict(result: CallResult) -> ExitCode:
     """Whether a conversation took place: every recording answered, each in a turn of its own."""
     code = exit_code(result)
@@ -97,7 +114,7 @@ def _verdict(result: CallResult) -> ExitCode:
     return code
 
 
-def _summary(result: CallResult, stack: StackInfo) -> None:
+def _summary(result: CallResult, stack: StackInfo, state: StateDir) -> None:
     turns = replies(list(result.turns))
     out.print("\n[bold]What followed the end of the caller's words, turn by turn[/]\n")
     scale_ms = scale_of(turns)
@@ -116,19 +133,22 @@ def _summary(result: CallResult, stack: StackInfo) -> None:
             "response",
             f"median {middle * 1000:.0f} ms from the caller's last sound to the agent's first, as heard",
         )
-    _row("processes", f"{len(stack.processes)} on a real NATS server at {stack.nats_url}")
+    _row("processes", f"{len(stack.processes)}, NATS at {stack.nats_url}, documents at {stack.mongo_url}")
     out.print("\n[bold]Where to look[/] (addresses answer while the stack runs)")
+    _row("REST API", f"{stack.rest_url}   reference {stack.rest_url}/docs")
+    _row("admin", f"{stack.admin_email}, password in {state.admin_password_file}")
     _row("recording", f"{result.recording} (left: caller, right: agent)")
     _row("logs", f"{stack.log_dir}/*.log")
     for info in stack.processes:
-        if info.service != "nats":
+        if info.health_url.endswith("/health"):
             _row(info.name, f"{info.health_url}   {info.health_url.removesuffix('/health')}/metrics")
     out.print("\n[bold]What next[/]")
     _row("voxbus demo", "--long   a longer call: a question in between, a phone number, a correction")
     _row("voxbus up", "start the stack and keep it, then in another terminal:")
     _row("voxbus status", "how every process is, and how many streams it has")
+    _row("voxbus agents", "list   what can be called; create, edit and publish your own")
     _row("voxbus call", "FILE.wav…  say your own recordings, --barge-in 2:800 interrupts, --mic talks live")
-    _row("voxbus up", "--workers stt=2,llm=2,tts=2 --logs   more of each stage, with their logs")
+    _row("voxbus up", "--processes stt=2,llm=2,tts=2 --logs   more of each stage, with their logs")
 
 
 def _row(name: str, text: str) -> None:

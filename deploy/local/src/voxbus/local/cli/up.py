@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -16,16 +17,24 @@ import typer
 from voxbus.local.cli.common import StateDirOption, Stopping, err, out, reports_errors, run, state_dir
 from voxbus.local.errors import ExitCode, StackNotRunningError, StackRunningError
 from voxbus.local.logs import LogFollower
-from voxbus.local.plan import BUILT_IN_AGENTS, StackOptions, parse_workers
+from voxbus.local.plan import BUILT_IN_AGENTS, StackOptions, parse_processes
 from voxbus.local.progress import ConsoleObserver
 from voxbus.local.stack import Stack, open_stack
 from voxbus.local.state import DEFAULT_STATE_DIR, StateDir
-from voxbus.local.tables import stack_table
+from voxbus.local.tables import addresses, applied_line, stack_table
 
 _DETACH_POLL_S = 0.1
 
-WorkersOption = Annotated[
-    str, typer.Option("--workers", help="Workers per stage, such as stt=2,llm=1,tts=2. One of each that is not named.")
+ProcessesOption = Annotated[
+    str,
+    typer.Option(
+        "--processes",
+        metavar="NAME=N,…",
+        help="How many of each: stages stt, llm, tts (0 is none), services auth, agents, campaigns, rest-gateway. [one]",
+    ),
+]
+RestPortOption = Annotated[
+    int | None, typer.Option("--rest-port", help="Port of the REST API [8000, else a free one].", min=1, max=65535)
 ]
 VoicePortOption = Annotated[
     int | None,
@@ -38,12 +47,24 @@ MonitorPortOption = Annotated[
     int | None,
     typer.Option("--nats-monitor-port", help="Port of NATS' monitoring [8222, else a free one].", min=1, max=65535),
 ]
+MongoPortOption = Annotated[
+    int | None, typer.Option("--mongo-port", help="Port of MongoDB [27017, else a free one].", min=1, max=65535)
+]
+MongoUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mongo-url",
+        envvar="VOXBUS_MONGO_URL",
+        help="Use a MongoDB that runs already [one is started].",
+        show_envvar=True,
+    ),
+]
 AgentsOption = Annotated[
     Path,
     typer.Option(
         "--agents",
         envvar="VOXBUS_AGENTS_DIR",
-        help="Directory of agents, one JSON file each.",
+        help="Directory of agents, one JSON file each. Applied at each start: what the files say replaces what was edited.",
         show_default="those that come with Voxbus",
         file_okay=False,
     ),
@@ -57,29 +78,34 @@ LogLevelOption = Annotated[
 @reports_errors
 def up(
     path: StateDirOption = DEFAULT_STATE_DIR,
-    workers: WorkersOption = "",
+    processes: ProcessesOption = "",
+    rest_port: RestPortOption = None,
     voice_port: VoicePortOption = None,
     nats_port: NatsPortOption = None,
     nats_monitor_port: MonitorPortOption = None,
+    mongo_port: MongoPortOption = None,
+    mongo_url: MongoUrlOption = None,
     agents: AgentsOption = BUILT_IN_AGENTS,
     log_level: LogLevelOption = "INFO",
     logs: Annotated[bool, typer.Option("--logs", help="Show the logs of all processes, merged and coloured.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return once it is ready, and leave it running.")] = False,
 ) -> ExitCode:
-    """Start NATS and every service as processes of this machine, and keep them running until Ctrl-C.
+    """Start NATS, MongoDB and every service as processes of this machine, and keep them running until Ctrl-C.
 
     A process that dies is started again. `voxbus status` shows how they are, `voxbus call` talks to them, `voxbus down`
     stops them.
     """
     state = state_dir(path)
-    if detach:
-        chosen: dict[str, object] = {"--workers": workers, "--voice-port": voice_port, "--nats-port": nats_port}
-        chosen |= {"--nats-monitor-port": nats_monitor_port, "--agents": agents, "--log-level": log_level}
-        return _detach(state, [part for name, value in chosen.items() if value for part in (name, str(value))])
     options = StackOptions(
-        workers=parse_workers(workers), voice_port=voice_port, nats_port=nats_port,
-        nats_monitor_port=nats_monitor_port, agents_dir=agents, log_level=log_level,
+        processes=parse_processes(processes), voice_port=voice_port, rest_port=rest_port, nats_port=nats_port,
+        nats_monitor_port=nats_monitor_port, mongo_port=mongo_port, mongo_url=mongo_url, agents_dir=agents,
+        log_level=log_level,
     )  # fmt: skip
+    if detach:
+        chosen = {"--processes": processes, "--rest-port": rest_port, "--voice-port": voice_port, "--agents": agents}
+        chosen |= {"--nats-port": nats_port, "--nats-monitor-port": nats_monitor_port, "--mongo-port": mongo_port}
+        arguments = [part for name, value in chosen.items() if value for part in (name, str(value))]
+        return _detach(state, [*arguments, "--log-level", log_level], mongo_url)
     return run(_serve(state, options, logs=logs))
 
 
@@ -92,11 +118,13 @@ async def _serve(state: StateDir, options: StackOptions, *, logs: bool) -> ExitC
 
 async def _run_stack(state: StateDir, options: StackOptions, stopping: Stopping, *, logs: bool) -> None:
     async with started_stack(state, options, stopping, logs=logs) as stack:
-        out.print(stack_table(stack.info()))
+        info = stack.info()
+        out.print(stack_table(info))
+        out.print(f"\nready after {stack.ready_s:.1f} s   {applied_line(stack.applied)}", soft_wrap=True)
+        out.print(addresses(info, state))
         out.print(
-            f"\nready after {stack.ready_s:.1f} s   voice {stack.info().voice_url}   logs {state.logs}", soft_wrap=True
+            "Ctrl-C stops everything. Try: voxbus call FILE.wav · voxbus agents list · voxbus status", soft_wrap=True
         )
-        out.print("Ctrl-C stops everything. Try: voxbus call FILE.wav · voxbus status · voxbus token", soft_wrap=True)
         await asyncio.Event().wait()  # until cancelled
 
 
@@ -119,7 +147,7 @@ async def started_stack(
             err.print("stopping the stack")
 
 
-def _detach(state: StateDir, arguments: list[str]) -> ExitCode:
+def _detach(state: StateDir, arguments: list[str], mongo_url: str | None) -> ExitCode:
     """Start `voxbus up` in the background and wait until its stack is ready or it has ended."""
     if state.in_use():
         raise StackRunningError(state.path, None)
@@ -129,6 +157,8 @@ def _detach(state: StateDir, arguments: list[str]) -> ExitCode:
         child = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "voxbus.local", "up", "--state-dir", str(state.path), *arguments],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            # Not as an argument: it may hold a password, and everybody on the machine sees arguments.
+            env={**os.environ, **({"VOXBUS_MONGO_URL": mongo_url} if mongo_url else {})},
         )  # fmt: skip
     follower = LogFollower(log_file)
     while True:
