@@ -1,0 +1,7 @@
+"""`/agents`."""
+
+from __future__ import annotations
+
+from voxbus.voice_gateway.rest.routing import api_router
+
+router = api_router("/agents", "Agents")

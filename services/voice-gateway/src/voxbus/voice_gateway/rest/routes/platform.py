@@ -1,0 +1,65 @@
+"""How the platform is, its public keys, and the documentation of this API."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from starlette.responses import Response
+
+from voxbus.contracts import auth
+from voxbus.voice_gateway.rest.answers import answer
+from voxbus.voice_gateway.rest.backend import AskServices, backend_of
+from voxbus.voice_gateway.rest.deps import API_LIMIT, limited
+from voxbus.voice_gateway.rest.health import PlatformHealth
+from voxbus.voice_gateway.rest.reference import reference_page
+from voxbus.voice_gateway.rest.routing import StrictRoute
+
+router = APIRouter(tags=["Platform"], route_class=StrictRoute)
+
+_JSON: Final = "application/json"
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+_DOWN: Final[dict[int | str, dict[str, Any]]] = {503: {"model": PlatformHealth, "description": "No call can be begun."}}
+
+
+@router.get("/health", response_model=PlatformHealth, responses=_DOWN)
+async def health(request: Request) -> Response:
+    """Every service, provider and store, with its latency. At most two seconds old."""
+    status, body = await backend_of(request).health.report()
+    return Response(body, status, _NO_STORE, _JSON)
+
+
+@router.get("/ready", include_in_schema=False)
+async def ready(request: Request) -> Response:
+    """Whether this process can answer requests: 200 or 503, for load balancers."""
+    status, body = backend_of(request).health.ready()
+    return Response(body, status, _NO_STORE, _JSON)
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics() -> Response:
+    """The metrics of this process, for Prometheus."""
+    return Response(generate_latest(REGISTRY), headers=_NO_STORE, media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/.well-known/jwks.json", response_model=auth.JwkSet, dependencies=[limited(API_LIMIT)])
+async def jwks(services: AskServices) -> Response:
+    """The public keys that verify tokens (RFC 7517)."""
+    keys = await services.request(auth.GET_JWKS, auth.GetJwks())
+    return answer(keys, headers={"Cache-Control": "public, max-age=60"})
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """This API, for programs."""
+    return Response(json.dumps(request.app.openapi()), headers={"Cache-Control": "no-cache"}, media_type=_JSON)
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> Response:
+    """This API, for people."""
+    page = reference_page(request.app.openapi())
+    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return Response(page, headers=headers, media_type="text/html; charset=utf-8")
