@@ -98,8 +98,8 @@ class Deletion:
 
 def _in_use(use: AgentUse, actor: Actor | None) -> str:
     shown = [item for item in use.campaigns if actor is None or actor.sees(item.user_id)][:_NAMED]
-    named = [f"{item.name} ({item.id}, {item.status.value})" for item in shown]
-    if use.total > len(shown):
-        named.append(f"{use.total - len(shown)} {'more' if shown else 'of other users'}")
+    named = ", ".join(f"{item.name} ({item.id}, {item.status.value})" for item in shown)
+    hidden = use.total - len(shown)
+    more = f" and {hidden} more" if shown and hidden else "" if shown else "not yours"
     campaigns = "1 campaign uses" if use.total == 1 else f"{use.total} campaigns use"
-    return f"{campaigns} this agent: {', '.join(named)}; cancel or complete them first"
+    return f"{campaigns} this agent: {named}{more}; cancel or complete them first"
