@@ -8,13 +8,13 @@ import sys
 import wave
 from pathlib import Path
 
-import jwt
 import pytest
 from fake_gateway import FakeGateway, serving, tone
 from typer.testing import CliRunner
 
 from voxbus.local.cli.app import app
-from voxbus.local.keys import KeyPair
+from voxbus.local.cli.token import parse_duration
+from voxbus.local.errors import UsageError
 
 pytestmark = pytest.mark.unit
 
@@ -55,7 +55,7 @@ def test_every_command_has_help(command: str) -> None:
     assert "--state-dir" in out
 
 
-@pytest.mark.parametrize("command", [["status"], ["down"], ["call", "VOICE"]])
+@pytest.mark.parametrize("command", [["status"], ["down"], ["call", "VOICE"], ["token"], ["streams", "apply"]])
 def test_without_a_stack_commands_say_how_to_start_one(tmp_path: Path, voice: str, command: list[str]) -> None:
     """Exit code 3, a sentence and a way out, no traceback."""
     arguments = [voice if part == "VOICE" else part for part in command]
@@ -75,7 +75,7 @@ def test_without_a_stack_commands_say_how_to_start_one(tmp_path: Path, voice: st
         ["call", "VOICE", "--barge-in", "x"],
         ["call", "VOICE", "--barge-in", "2:100"],
         ["token", "--ttl", "soon"],
-        ["up", "--workers", "ears=2"],
+        ["up", "--processes", "ears=2"],
         ["up", "--voice-port", "0"],
     ],
 )
@@ -89,17 +89,17 @@ def test_wrong_usage_is_exit_code_2(tmp_path: Path, voice: str, arguments: list[
     assert not (tmp_path / "s").exists()
 
 
-def test_token_prints_a_token_and_nothing_else(tmp_path: Path) -> None:
-    """Its stdout can be put into a variable; --json says the rest."""
-    keys = KeyPair(tmp_path / "keys")
-    keys.private_file.parent.mkdir()
-    keys.ensure()
-    code, out, err = run("token", "--agent", "receptionist", "--ttl", "5m", "--state-dir", str(tmp_path))
-    assert (code, err) == (0, "")
-    claims = jwt.decode(out.strip(), keys.public_file.read_bytes(), algorithms=["EdDSA"], audience="voxbus-voice")
-    assert claims["agent_id"] == "receptionist"
-    _code, out, _err = run("token", "--ttl", "5m", "--state-dir", str(tmp_path), "--json")
-    assert json.loads(out)["expires_in_s"] == 300
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1h", 3600)])
+def test_durations(text: str, seconds: int) -> None:
+    """A number with a unit, seconds without one."""
+    assert parse_duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "m", "-5m", "1.5h", "1w", "29s", "2h"])
+def test_what_is_no_duration_of_a_token(text: str) -> None:
+    """Anything else is a wrong usage, and so is what is shorter than 30 s or longer than an hour."""
+    with pytest.raises(UsageError):
+        parse_duration(text)
 
 
 async def test_a_call_prints_the_conversation_and_saves_it(tmp_path: Path, voice: str) -> None:

@@ -110,7 +110,7 @@ async def test_a_refusal_says_why_and_what_to_do() -> None:
             async with client(gateway):
                 pass
     assert refusal.value.code == "unknown_agent"
-    assert "--agent" in refusal.value.hint
+    assert "voxbus agents list" in refusal.value.hint
 
 
 async def test_nobody_at_the_address() -> None:

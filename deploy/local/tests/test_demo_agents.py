@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from voxbus.contracts.agent import AgentConfig
+from voxbus.contracts.agents import AgentSpec
 from voxbus.contracts.llm import ChatMessage, Role
 from voxbus.llm_worker.providers.scripted import ScriptedProvider
 from voxbus.llm_worker.script import library
 from voxbus.llm_worker.script.engine import CallTool, Say, plan
+from voxbus.local.agent_files import read_agent
 
 pytestmark = pytest.mark.unit
 
@@ -25,8 +26,8 @@ BOOKING: list[dict[str, Any]] = [
 ]
 
 
-def agent(name: str) -> AgentConfig:
-    return AgentConfig.model_validate_json((FOLDER / "agents" / f"{name}.json").read_bytes())
+def agent(name: str) -> AgentSpec:
+    return read_agent(FOLDER / "agents" / f"{name}.json").spec
 
 
 def test_there_are_a_receptionist_and_an_echo() -> None:
@@ -37,19 +38,18 @@ def test_there_are_a_receptionist_and_an_echo() -> None:
 @pytest.mark.parametrize("path", AGENTS, ids=lambda path: path.stem)
 def test_an_agent_is_valid_and_named_after_its_file(path: Path) -> None:
     """Configuration, tools and script are accepted as they would be in a call, and no field is misspelt."""
-    config = agent(path.stem)
-    assert config.id == path.stem
-    assert set(json.loads(path.read_text())) <= set(AgentConfig.model_fields)
-    for tool in config.tools:
+    assert read_agent(path).agent_id == path.stem
+    spec = agent(path.stem)
+    for tool in spec.tools:
         Draft202012Validator.check_schema(tool.parameters)
-    ScriptedProvider().model(config.llm.provider.settings, config.tools)
+    ScriptedProvider().model(spec.llm_settings, spec.tools)
 
 
 def test_the_booking_speech_is_a_conversation_with_the_receptionist() -> None:
     """The texts of the sample speech, said in order, end in an appointment that the agent's tool accepts."""
-    config = agent("receptionist")
-    script = library.load(str(config.llm.provider.settings["script"]))
-    messages = [ChatMessage(role=Role.ASSISTANT, text=config.greeting or "")]
+    spec = agent("receptionist")
+    script = library.load(str(spec.llm_settings["script"]))
+    messages = [ChatMessage(role=Role.ASSISTANT, text=spec.greeting or "")]
     for entry in BOOKING:
         messages.append(ChatMessage(role=Role.USER, text=entry["text"]))
         steps = plan(script, messages)
@@ -59,11 +59,11 @@ def test_the_booking_speech_is_a_conversation_with_the_receptionist() -> None:
     assert [(call.tool, call.arguments) for call in calls] == [
         ("record_appointment", {"day": "Wednesday", "time": "15:00", "name": "Charlie", "phone": "5550147"})
     ]
-    schema = next(tool.parameters for tool in config.tools if tool.name == "record_appointment")
+    schema = next(tool.parameters for tool in spec.tools if tool.name == "record_appointment")
     Draft202012Validator(schema).validate(calls[0].arguments)
 
 
 def test_the_echo_repeats_what_it_heard() -> None:
     """ "You said", and the words."""
-    script = library.parse(agent("echo").llm.provider.settings["script"])  # type: ignore[arg-type]
+    script = library.parse(agent("echo").llm_settings["script"])  # type: ignore[arg-type]
     assert plan(script, [ChatMessage(role=Role.USER, text="Hello there.")]) == (Say("You said: Hello there."),)

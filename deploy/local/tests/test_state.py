@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from voxbus.contracts.stage import Stage
-from voxbus.local.errors import StackNotRunningError, StackRunningError, UsageError
-from voxbus.local.plan import StackOptions, build_plan, parse_workers
+from voxbus.local.errors import CommandError, StackNotRunningError, StackRunningError, UsageError
 from voxbus.local.ports import PortPlan
 from voxbus.local.state import StackInfo, StateDir
 
@@ -22,8 +20,9 @@ pytestmark = pytest.mark.unit
 
 def stack_info(directory: Path) -> StackInfo:
     return StackInfo(
-        pid=1, started_at=datetime.now(UTC), nats_url="nats://x", nats_monitor_url="http://x", voice_url="ws://x",
-        private_key_file=directory, public_key_file=directory, agents_dir=directory, log_dir=directory,
+        pid=1, started_at=datetime.now(UTC), nats_url="nats://x", nats_monitor_url="http://x", mongo_url="mongodb://x",
+        rest_url="http://x", voice_url="ws://x", admin_email="admin@voxbus.example", agents_dir=directory,
+        log_dir=directory,
     )  # fmt: skip
 
 
@@ -70,11 +69,24 @@ def test_what_a_killed_supervisor_left_is_no_running_stack(tmp_path: Path) -> No
 
 
 def test_nobody_else_looks_into_the_directory(tmp_path: Path) -> None:
-    """Keys, logs and recordings are the user's own."""
+    """Documents, logs and recordings are the user's own."""
     state = StateDir(tmp_path / "s")
     state.create()
-    for directory in (state.path, state.keys, state.logs, state.recordings):
+    for directory in (state.path, state.mongo, state.cache, state.logs, state.recordings):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+def test_the_admins_password_is_made_up_once_and_is_the_users_alone(tmp_path: Path) -> None:
+    """It is long, stays the same, nobody else may read it, and a directory without one says what to do."""
+    state = StateDir(tmp_path)
+    with pytest.raises(CommandError, match="no password at"):
+        state.admin_password()
+    state.ensure_admin_password()
+    password = state.admin_password()
+    state.ensure_admin_password()
+    assert state.admin_password() == password
+    assert len(password) >= 24
+    assert stat.S_IMODE(state.admin_password_file.stat().st_mode) == 0o600
 
 
 def test_a_free_default_port_is_taken_and_never_twice() -> None:
@@ -107,41 +119,3 @@ def test_a_default_port_in_use_is_avoided_and_an_asked_one_is_refused() -> None:
             assert plan.take("x", used) != used
             with pytest.raises(UsageError, match=f"port {used} for voice is in use"):
                 plan.take("voice", 1, asked=used)
-
-
-def test_workers_are_parsed() -> None:
-    """Stages and numbers, in any order, with spaces."""
-    assert parse_workers("stt=2, tts=0") == {Stage.STT: 2, Stage.TTS: 0}
-    assert parse_workers("") == {}
-
-
-@pytest.mark.parametrize("text", ["stt", "stt=", "stt=x", "ears=1", "stt=-1", "stt=99"])
-def test_what_are_no_workers(text: str) -> None:
-    """Anything else is a wrong usage, with an example."""
-    with pytest.raises(UsageError) as error:
-        parse_workers(text)
-    assert "--workers stt=2" in error.value.hint
-
-
-def test_the_plan_names_processes_and_gives_each_its_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several workers of a stage are numbered; every process has a health port of its own and the same bus."""
-    monkeypatch.setenv("VOXBUS_MODEL_CACHE", str(tmp_path / "no weights here"))
-    options = StackOptions(workers={Stage.STT: 2, Stage.LLM: 0}, agents_dir=tmp_path)
-    with PortPlan() as ports_of_plan:
-        plan = build_plan(options, ports=ports_of_plan, nats_dir=tmp_path, public_key_file=tmp_path / "key.pem")
-    names = [spec.name for spec in plan.specs]
-    assert names == ["nats", "stt-worker-1", "stt-worker-2", "tts-worker", "voice-gateway"]
-    ports = [port for spec in plan.specs for port in spec.ports.values()]
-    assert len(ports) == len(set(ports))
-    services = plan.specs[1:]
-    assert {spec.env["VOXBUS_NATS_URL"] for spec in services} == {plan.nats_url}
-    assert all(spec.env["VOXBUS_HTTP_PORT"] == str(spec.ports["http"]) for spec in services)
-    assert services[0].preparation == services[1].preparation is not None
-    assert services[-1].env["VOXBUS_TOKEN_PUBLIC_KEY_FILE"] == str(tmp_path / "key.pem")
-    assert plan.voice_url.endswith(f":{services[-1].ports['voice']}")
-
-
-def test_a_missing_directory_of_agents_is_told(tmp_path: Path) -> None:
-    """A wrong --agents is found before anything starts."""
-    with PortPlan() as ports, pytest.raises(UsageError, match="no directory of agents"):
-        build_plan(StackOptions(agents_dir=tmp_path / "none"), ports=ports, nats_dir=tmp_path, public_key_file=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import fake_service
 import pytest
 import supervise_fakes
 
-from voxbus.local.errors import ProcessFailedError
+from voxbus.local.errors import CommandError, ProcessFailedError
 from voxbus.local.ports import PortPlan
 from voxbus.local.process import Preparation, ProcessSpec
 from voxbus.local.supervisor import State, Supervised, Supervisor
@@ -213,6 +214,55 @@ async def test_a_failed_preparation_fails_the_start(bench: Bench) -> None:
             await supervisor.start()
     assert failure.value.tail == ("the disk is full",)
     assert bench.notes() == []
+
+
+async def test_what_is_no_gate_starts_first_and_holds_nobody_up(bench: Bench) -> None:
+    """A slow server that only some need is started with the servers; the services do not wait for it, the whole start does."""
+    slow = bench.spec("slow", "--ready-after", "0.6", rank=0, gate=False)
+    async with bench.supervise(bench.spec("server", rank=0), slow, bench.spec("service", rank=1)) as supervisor:
+        await supervisor.start()
+    ready = [note.split()[0] for note in bench.notes() if note.endswith(" ready")]
+    assert ready.index("service") < ready.index("slow")
+    stopped = [note.split()[0] for note in bench.notes() if note.endswith(" stopped")]
+    assert stopped[0] == "service"
+
+
+async def test_what_is_done_when_ready_is_done_at_each_start_before_it_counts(bench: Bench) -> None:
+    """The work runs before services that wait for the process start, and again after a restart."""
+    states: list[State] = []
+
+    async def work() -> None:
+        states.append(next(member.state for member in supervisor.members if member.spec.name == "service"))
+
+    server = bench.spec("server", rank=0, on_ready=work)
+    async with bench.supervise(server, bench.spec("service", rank=1)) as supervisor:
+        await supervisor.start()
+        assert states == [State.WAITING]
+        supervisor.members[0].process.kill()
+        await until(lambda: len(states) == 2)
+
+
+async def test_work_that_fails_when_ready_fails_the_start(bench: Bench) -> None:
+    """Its words reach the person."""
+
+    async def work() -> None:
+        raise CommandError("the streams could not be applied")
+
+    async with bench.supervise(bench.spec("server", on_ready=work)) as supervisor:
+        with pytest.raises(ProcessFailedError, match="server started, but the streams could not be applied"):
+            await supervisor.start()
+
+
+async def test_readiness_of_some_can_be_waited_for(bench: Bench) -> None:
+    """`until_ready` returns when the named services have been ready, whatever the others do."""
+    async with bench.supervise(bench.spec("quick"), bench.spec("never", "--never-ready")) as supervisor:
+        supervisor.members[1].spec = dataclasses.replace(supervisor.members[1].spec, service="other")
+        starting = asyncio.create_task(supervisor.start())
+        async with asyncio.timeout(20):
+            await supervisor.until_ready("fake")
+        assert not starting.done()
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the death of a parent is signalled by Linux only")
