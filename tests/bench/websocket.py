@@ -20,7 +20,7 @@ import socket
 import statistics
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,15 +100,19 @@ def serve_websockets(port: int) -> None:
 
 def serve_edge(port: int) -> None:
     """The gateway's own edge, with a call that sends back what it hears."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     from voxbus.contracts.agent import AgentConfig
     from voxbus.voice_gateway.edge.limits import EdgeLimits
     from voxbus.voice_gateway.edge.line import CallEnd, CallRequest, Line
     from voxbus.voice_gateway.edge.routes import ROUTES
     from voxbus.voice_gateway.edge.server import VoiceServer
-    from voxbus.voice_gateway.edge.tokens import TokenVerifier
+    from voxbus.voice_gateway.edge.tokens import CallTokens, KeySet
     from voxbus.voice_gateway.edge.wire import Edge
+
+    class FixedKeys:
+        keys = KeySet([_edge_key().public_key()])
+
+        async def verify(self, token: str, audience: str) -> Mapping[str, Any]:
+            return self.keys.verify(token, audience)
 
     class EchoCall(CallEnd):
         def __init__(self, request: CallRequest, line: Line) -> None:
@@ -130,8 +134,7 @@ def serve_edge(port: int) -> None:
         return EchoCall(request, line)
 
     async def serve() -> None:
-        pem = _edge_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        edge = Edge(start_call, TokenVerifier(pem), EdgeLimits())
+        edge = Edge(start_call, CallTokens(FixedKeys()), EdgeLimits())
         await VoiceServer(edge, ROUTES, lambda: (True, {}), "127.0.0.1", port).start()
         await asyncio.Event().wait()
 

@@ -14,7 +14,7 @@ from voxbus.contracts.base import Message, new_id
 from voxbus.runtime.bus import LiveBus
 from voxbus.runtime.streams import StageClient, StageWorker
 from voxbus.runtime.streams.owned_stream import OwnerSettings
-from voxbus.voice_gateway.agents import AgentDirectory
+from voxbus.voice_gateway.agents import AgentUnavailableError
 from voxbus.voice_gateway.calls import Calls
 from voxbus.voice_gateway.edge.line import CallRequest
 from voxbus.voice_gateway.settings import GatewaySettings
@@ -36,11 +36,24 @@ class KeptEvents:
         return [data for data in self.kept if isinstance(data, kind)]
 
 
+class FixedAgents:
+    """Stands in for the catalogue."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, AgentConfig] = {}
+        self.away = False
+
+    async def get(self, agent_id: str) -> AgentConfig | None:
+        if self.away:
+            raise AgentUnavailableError(agent_id)
+        return self.known.get(agent_id)
+
+
 class Stand:
     """A gateway's calls and one fake worker of each stage."""
 
-    def __init__(self, url: str, directory: Any, stack: AsyncExitStack) -> None:
-        self.directory = directory
+    def __init__(self, url: str, stack: AsyncExitStack) -> None:
+        self.agents = FixedAgents()
         self.ear, self.mind, self.mouth = FakeEar(), FakeMind(), FakeMouth()
         self.events = KeptEvents()
         self.workers: dict[str, StageWorker[Any]] = {}
@@ -57,13 +70,11 @@ class Stand:
         await client.start()
         self._stack.push_async_callback(client.stop)
         gateway = GatewaySettings(
-            token_public_key_file=self.directory / "none",
-            agents_dir=self.directory,
             max_calls=3,
             call_setup_timeout_s=0.3,
             turn_stall_timeout_s=2.0,
         )
-        self.calls = Calls(gateway, client, AgentDirectory(self.directory), self.events)  # type: ignore[arg-type]
+        self.calls = Calls(gateway, client, self.agents, self.events)  # type: ignore[arg-type]
         self.calls.start()
         self._stack.push_async_callback(self.calls.stop)
 
@@ -85,7 +96,7 @@ class Stand:
     async def call(self, line: FakeLine | None = None, **agent: Any) -> tuple[Any, FakeLine]:
         """A started call with an agent of these settings."""
         config = AgentConfig.model_validate({"id": "tester", "name": "Tester", **agent})
-        (self.directory / "tester.json").write_text(config.model_dump_json())
+        self.agents.known["tester"] = config
         line = line or FakeLine()
         request = CallRequest("tester", "fake", 16_000, "user", "127.0.0.1")
         return await self.calls.create(request, line), line

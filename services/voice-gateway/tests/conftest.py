@@ -16,6 +16,6 @@ async def stand(nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Everything started."""
     monkeypatch.chdir(tmp_path)
     async with AsyncExitStack() as stack:
-        made = Stand(nats_url, tmp_path, stack)
+        made = Stand(nats_url, stack)
         await made.start()
         yield made

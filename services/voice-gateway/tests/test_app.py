@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +15,17 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from fake_control_plane import FakeAuth
+from voice_client import Signer, eventually
 
+from voxbus.runtime.bus import LiveBus
+from voxbus.runtime.health import Health
+from voxbus.runtime.process import Context
+from voxbus.runtime.settings import RuntimeSettings
+from voxbus.voice_gateway.agents import AgentCatalogue
 from voxbus.voice_gateway.app import VoiceGateway
 from voxbus.voice_gateway.edge.server import VoiceServer
+from voxbus.voice_gateway.keyring import KeyRing
 from voxbus.voice_gateway.settings import GatewaySettings
 
 pytestmark = pytest.mark.integration
@@ -32,7 +41,7 @@ def key_file(tmp_path: Path) -> Path:
 
 
 async def test_the_gateway_is_not_ready_before_its_port_is_open(
-    key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that connects when the gateway says "ready" is never refused."""
     opening = asyncio.Event()
@@ -46,9 +55,12 @@ async def test_the_gateway_is_not_ready_before_its_port_is_open(
         """Stands in for the bus."""
 
     monkeypatch.setattr(VoiceServer, "start", slow_start)
+    for part in (KeyRing, AgentCatalogue):
+        monkeypatch.setattr(part, "start", nothing)
     live = SimpleNamespace(connected=True, subscribe=nothing, flush=nothing, publish=nothing)
-    context = SimpleNamespace(live=live, instance_id="gw", events=SimpleNamespace(publish=nothing))
-    settings = GatewaySettings(token_public_key_file=key_file, agents_dir=tmp_path, voice_port=0)
+    health = Health("voice-gateway", "gw", "1")
+    context = SimpleNamespace(live=live, instance_id="gw", events=SimpleNamespace(publish=nothing), health=health)
+    settings = GatewaySettings(token_public_key_file=key_file, voice_port=0)
     gateway = VoiceGateway(context, settings)  # type: ignore[arg-type]
     starting = asyncio.create_task(gateway.start())
     await opening.wait()
@@ -65,7 +77,6 @@ def run_gateway(nats_url: str, directory: Path, **environment: str) -> subproces
     settings = {
         "VOXBUS_NATS_URL": nats_url,
         "VOXBUS_VOICE_PORT": "0",
-        "VOXBUS_AGENTS_DIR": str(directory),
         **environment,
     }
     command = [sys.executable, "-m", "voxbus.voice_gateway"]
@@ -94,8 +105,31 @@ def test_a_missing_key_is_said_plainly(nats_url: str, tmp_path: Path) -> None:
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
-def test_a_setting_that_is_not_there_is_named(nats_url: str, tmp_path: Path) -> None:
-    """The key file has no default, and the message says which variable is missing."""
-    ended = run_gateway(nats_url, tmp_path)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("VOXBUS_TOKEN_PUBLIC_KEY_FILE: ")
+async def test_a_gateway_without_keys_is_not_ready(
+    nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts while `auth` and `agents` are away, says what is missing, and takes calls once they are there."""
+    monkeypatch.chdir(tmp_path)
+    signer, stack = Signer(), AsyncExitStack()
+    async with stack:
+        context = await make_context(nats_url, stack)
+        settings = GatewaySettings(voice_port=0, cache_dir=tmp_path)
+        gateway = VoiceGateway(context, settings)
+        await gateway.start()
+        stack.push_async_callback(gateway.stop)
+        assert "auth was never reached" in context.health.report()[1]["checks"]["token_keys"]
+        auth = FakeAuth(nats_url, signer.key)
+        await auth.start()
+        stack.push_async_callback(auth.stop)
+        await eventually(lambda: context.health.report()[0])
+        await eventually((tmp_path / "public-keys.json").exists)
+
+
+async def make_context(nats_url: str, stack: AsyncExitStack) -> Context:
+    """What a process has when its application starts."""
+    context = Context("voice-gateway", RuntimeSettings(nats_url=nats_url))
+    context.live = await LiveBus.connect(nats_url, "test")
+    stack.push_async_callback(context.live.close)
+    await context.events.start()
+    stack.push_async_callback(context.events.stop)
+    return context

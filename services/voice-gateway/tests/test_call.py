@@ -322,6 +322,16 @@ async def test_an_unknown_agent_is_refused(stand: Stand) -> None:
     assert "nobody" in refused.value.message
 
 
+async def test_an_agent_that_cannot_be_looked_up(stand: Stand) -> None:
+    """Nobody knows whether there is such an agent: the client is told to try again, and the call takes no room."""
+    stand.agents.away = True
+    with pytest.raises(CallRefused) as refused:
+        await stand.call()
+    assert refused.value.code is NativeErrorCode.OVERLOADED
+    assert "try again" in refused.value.message
+    assert stand.calls.live == 0
+
+
 async def test_calls_beyond_the_limit_are_refused_at_once(stand: Stand) -> None:
     """The fourth of three calls is refused as overloaded; one that ends makes room."""
     calls = [(await stand.call())[0] for _ in range(3)]

@@ -10,12 +10,12 @@ import pytest
 import structlog
 import uvloop
 from fake_call import Exchange
-from voice_client import Gateway, Signer, StartGateway, pem
+from voice_client import FixedKeys, Gateway, Signer, StartGateway
 
 from voxbus.voice_gateway.edge.limits import EdgeLimits
 from voxbus.voice_gateway.edge.routes import ROUTES
 from voxbus.voice_gateway.edge.server import VoiceServer
-from voxbus.voice_gateway.edge.tokens import TokenVerifier
+from voxbus.voice_gateway.edge.tokens import CallTokens
 from voxbus.voice_gateway.edge.wire import Edge
 
 
@@ -57,11 +57,12 @@ async def start_gateway(signer: Signer) -> AsyncIterator[StartGateway]:
 
     async def start(**limits: Any) -> Gateway:
         exchange = Exchange()
-        edge = Edge(exchange.start_call, TokenVerifier(pem(signer.key)), EdgeLimits(**limits))
+        keys = FixedKeys(signer.key)
+        edge = Edge(exchange.start_call, CallTokens(keys), EdgeLimits(**limits))
         server = VoiceServer(edge, ROUTES, lambda: (True, {"status": "ok"}), "127.0.0.1", 0)
         await server.start()
         servers.append(server)
-        return Gateway(server, exchange, signer)
+        return Gateway(server, exchange, signer, keys)
 
     yield start
     for server in servers:

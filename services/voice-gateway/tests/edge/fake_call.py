@@ -64,9 +64,11 @@ class Exchange:
         """Calls start once it is set."""
         self.gate.set()
         self.failure: Exception | None = None
+        self.asked = asyncio.Event()
 
     async def start_call(self, request: CallRequest, line: Line) -> CallEnd:
         """Start a call. Raises CallRefused for any agent but the known one, and `failure`."""
+        self.asked.set()
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure

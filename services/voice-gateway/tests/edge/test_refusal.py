@@ -11,6 +11,8 @@ import pytest
 from voice_client import Gateway, Signer, StartGateway, close_code, eventually, expect_fatal, receive
 
 from voxbus.contracts.native import NativeErrorCode
+from voxbus.contracts.rpc import RequestErrorCode
+from voxbus.runtime.rpc import RequestFailedError
 from voxbus.voice_gateway.edge.line import CallRefused
 
 pytestmark = pytest.mark.integration
@@ -70,6 +72,52 @@ async def test_deadline_ends_with_authentication(start_gateway: StartGateway) ->
             await asyncio.wait_for(client.recv(), 0.4)
         gateway.exchange.gate.set()
         await receive(client, "ready")
+
+
+async def test_deadline_covers_the_token(start_gateway: StartGateway) -> None:
+    """A token whose keys do not come within the deadline is no valid auth message."""
+    gateway = await start_gateway(auth_timeout_s=0.2)
+    gateway.keys.gate.clear()
+    async with gateway.connect() as client:
+        await client.send(gateway.auth())
+        await expect_fatal(client, "auth_timeout", 4408)
+    gateway.keys.gate.set()
+    assert gateway.exchange.calls == []
+
+
+async def test_keys_out_of_reach(gateway: Gateway) -> None:
+    """A client whose token cannot be verified now is told to try again, with 4503."""
+    gateway.keys.failure = RequestFailedError(RequestErrorCode.UNAVAILABLE, "try again later", retryable=True)
+    async with gateway.connect() as client:
+        await client.send(gateway.auth())
+        error = await expect_fatal(client, "overloaded", 4503)
+    assert error["message"] == "try again later"
+    assert gateway.exchange.calls == []
+
+
+async def test_broken_verification(gateway: Gateway, failures_expected: list[str]) -> None:
+    """A fault of ours while a token is verified gets internal and 1011, and no call."""
+    failures_expected.append("token could not be verified")
+    gateway.keys.failure = KeyError("secret detail")
+    async with gateway.connect() as client:
+        await client.send(gateway.auth())
+        error = await expect_fatal(client, "internal", 1011)
+    assert "secret" not in error["message"]
+    assert gateway.exchange.calls == []
+
+
+async def test_nothing_is_heard_before_the_token_is_verified(gateway: Gateway) -> None:
+    """What a client sends while its token is looked at has no effect, but for a hang-up."""
+    gateway.keys.gate.clear()
+    async with gateway.connect() as client:
+        for message in (gateway.auth(), bytes(640), '{"type":"dtmf","digit":"5"}', '{"type":"mark","name":"m"}'):
+            await client.send(message)
+        await client.send('{"type":"hangup"}')
+        await (await client.ping())
+        assert not gateway.exchange.asked.is_set()
+        gateway.keys.gate.set()
+        await receive(client, "ready")
+        await eventually(lambda: gateway.call.events == ["hangup"])
 
 
 async def test_unknown_agent(gateway: Gateway) -> None:
@@ -138,7 +186,7 @@ async def test_gone_while_the_call_starts(gateway: Gateway) -> None:
     gateway.exchange.gate.clear()
     async with gateway.connect() as client:
         await client.send(gateway.auth())
-        await client.ping()
+        await gateway.exchange.asked.wait()
     await eventually(lambda: gateway.server.connections == 0)
     gateway.exchange.gate.set()
     await eventually(lambda: gateway.exchange.calls)

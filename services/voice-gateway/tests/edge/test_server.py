@@ -9,7 +9,7 @@ import httpx
 import pytest
 import websockets
 from prometheus_client import REGISTRY
-from voice_client import Gateway, RawClient, StartGateway, close_code, eventually, receive
+from voice_client import FixedKeys, Gateway, RawClient, StartGateway, close_code, eventually, receive
 
 from voxbus.contracts.audio import FRAME_BYTES
 from voxbus.contracts.call import EndReason
@@ -17,7 +17,7 @@ from voxbus.contracts.native import Ended
 from voxbus.voice_gateway.edge.limits import EdgeLimits
 from voxbus.voice_gateway.edge.routes import ROUTES
 from voxbus.voice_gateway.edge.server import VoiceServer
-from voxbus.voice_gateway.edge.tokens import TokenVerifier
+from voxbus.voice_gateway.edge.tokens import CallTokens
 from voxbus.voice_gateway.edge.wire import Edge
 
 pytestmark = pytest.mark.integration
@@ -38,9 +38,7 @@ async def test_health(gateway: Gateway, well: bool, status: int) -> None:
 
 
 def _edge(gateway: Gateway) -> Edge:
-    from voice_client import pem
-
-    return Edge(gateway.exchange.start_call, TokenVerifier(pem(gateway.signer.key)), EdgeLimits())
+    return Edge(gateway.exchange.start_call, CallTokens(FixedKeys(gateway.signer.key)), EdgeLimits())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 import os
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection
 
 from voxbus.contracts.native import SERVER_MESSAGE
 from voxbus.voice_gateway.edge.server import VoiceServer
+from voxbus.voice_gateway.edge.tokens import KeySet, keys_of_pem
 
 TIMEOUT_S = 10.0
 
@@ -54,6 +55,23 @@ class Signer:
         return jwt.encode(payload, key or self.key, algorithm=algorithm, headers=headers)
 
 
+class FixedKeys:
+    """Keys that never change, and that a test can hold back."""
+
+    def __init__(self, *keys: Any) -> None:
+        self.keys = KeySet(keys_of_pem(pem(*keys)))
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure: Exception | None = None
+
+    async def verify(self, token: str, audience: str) -> Mapping[str, Any]:
+        """The claims, once `gate` is set. Raises InvalidTokenError and `failure`."""
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.keys.verify(token, audience)
+
+
 @dataclass
 class Gateway:
     """A running server and what a test needs to know of it."""
@@ -61,6 +79,7 @@ class Gateway:
     server: VoiceServer
     exchange: Exchange
     signer: Signer
+    keys: FixedKeys
 
     @property
     def call(self) -> RecordingCall:

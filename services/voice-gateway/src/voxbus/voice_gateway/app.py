@@ -16,7 +16,7 @@ from voxbus.runtime.process import Application, CannotStartError, Context
 from voxbus.runtime.rpc import RpcClient
 from voxbus.runtime.streams import StageClient
 from voxbus.runtime.streams.owned_stream import OwnerSettings
-from voxbus.voice_gateway.agents import AgentDirectory
+from voxbus.voice_gateway.agents import AgentCatalogue
 from voxbus.voice_gateway.calls import Calls
 from voxbus.voice_gateway.edge.limits import EdgeLimits
 from voxbus.voice_gateway.edge.routes import ROUTES
@@ -35,11 +35,12 @@ class VoiceGateway(Application):
     def __init__(self, context: Context, settings: GatewaySettings) -> None:
         self._settings = settings
         self._context = context
-        self._agents = AgentDirectory(settings.agents_dir)
+        self._rpc = RpcClient(context.events)
+        directory = settings.cache_dir / "agents" if settings.cache_dir else None
+        self._agents = AgentCatalogue(self._rpc, context.events, directory=directory)
         owner = OwnerSettings(watchdog_s=settings.watchdog_ms / 1000, heartbeat_s=settings.heartbeat_ms / 1000)
         self._client = StageClient(context.live, context.instance_id, owner)
         self._calls = Calls(settings, self._client, self._agents, context.events)
-        self._rpc = RpcClient(context.events)
         self._keys: KeyRing | None = None
         self._server: VoiceServer | None = None
 
@@ -48,7 +49,9 @@ class VoiceGateway(Application):
         settings = self._settings
         self._keys = keys = self._key_ring()
         await keys.start()
+        await self._agents.start()
         self._context.health.add("token_keys", keys.problem)
+        self._context.health.add("agents", self._agents.problem)
         limits = EdgeLimits(
             auth_timeout_s=settings.auth_timeout_s,
             max_connections=settings.max_connections,
@@ -67,7 +70,7 @@ class VoiceGateway(Application):
         except OSError as error:
             raise CannotStartError(f"voice port {settings.voice_port}: {error.strerror}") from error
         self._server = server  # from here on the gateway is ready
-        log.info("voice socket open", host=settings.voice_host, port=server.port, agents=len(self._agents.ids()))
+        log.info("voice socket open", host=settings.voice_host, port=server.port)
 
     def _key_ring(self) -> KeyRing:
         settings, file = self._settings, self._settings.token_public_key_file
@@ -95,6 +98,7 @@ class VoiceGateway(Application):
             await self._server.stop()
         if self._keys is not None:
             await self._keys.stop()
+        await self._agents.stop()
         await self._client.stop()
 
     def status(self) -> dict[str, Any]:

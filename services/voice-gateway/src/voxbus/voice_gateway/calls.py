@@ -6,12 +6,13 @@ import asyncio
 
 import structlog
 
+from voxbus.contracts.agent import AgentConfig
 from voxbus.contracts.call import EndReason
 from voxbus.contracts.native import NativeErrorCode
 from voxbus.contracts.stage import ErrorCode
 from voxbus.runtime.bus import EventBus
 from voxbus.runtime.streams import StageClient, StageFailure
-from voxbus.voice_gateway.agents import AgentDirectory
+from voxbus.voice_gateway.agents import AgentCatalogue, AgentUnavailableError
 from voxbus.voice_gateway.call import Call
 from voxbus.voice_gateway.call_parts import CallParts
 from voxbus.voice_gateway.edge.line import CallRefused, CallRequest, Line
@@ -27,7 +28,7 @@ class Calls:
     """The factory and register of calls."""
 
     def __init__(
-        self, settings: GatewaySettings, client: StageClient, agents: AgentDirectory, events: EventBus
+        self, settings: GatewaySettings, client: StageClient, agents: AgentCatalogue, events: EventBus
     ) -> None:
         self.draining = False
         self._settings = settings
@@ -51,27 +52,14 @@ class Calls:
 
     async def create(self, request: CallRequest, line: Line) -> Call:
         """A call that has begun. Raises CallRefused, also when the gateway stopped or the client left meanwhile."""
-        agent = self._agents.get(request.agent_id)
-        if agent is None:
-            raise self._refused(
-                "unknown_agent", NativeErrorCode.UNKNOWN_AGENT, f"there is no agent {request.agent_id!r}"
-            )
         if self.draining or self.live >= self._settings.max_calls:
             raise self._refused(
                 "capacity", NativeErrorCode.OVERLOADED, "this gateway takes no more calls now; try again later"
             )
-        call = Call(self._parts, agent, line)
         self._starting += 1
         try:
-            await call.connect()
-        except StageFailure as failure:
-            log.warning("call refused", agent_id=agent.id, code=failure.code.value)
-            if failure.code in (ErrorCode.AT_CAPACITY, ErrorCode.TIMEOUT, ErrorCode.DRAINING):
-                message = "no speech-to-text worker has room now; try again later"
-                raise self._refused("stage", NativeErrorCode.OVERLOADED, message) from failure
-            raise self._refused(
-                "stage", NativeErrorCode.INTERNAL, f"speech-to-text refused: {failure.message}"
-            ) from failure
+            call = Call(self._parts, await self._agent(request.agent_id), line)
+            await self._connect(call)
         finally:
             self._starting -= 1
         if self.draining or line.closed:
@@ -80,6 +68,29 @@ class Calls:
         self._calls[call.id] = call
         call.begin()
         return call
+
+    async def _agent(self, agent_id: str) -> AgentConfig:
+        try:
+            agent = await self._agents.get(agent_id)
+        except AgentUnavailableError:
+            log.warning("call refused", agent_id=agent_id, code="agent_unavailable")
+            message = "the agent cannot be looked up now; try again later"
+            raise self._refused("agent_unavailable", NativeErrorCode.OVERLOADED, message) from None
+        if agent is None:
+            raise self._refused("unknown_agent", NativeErrorCode.UNKNOWN_AGENT, f"there is no agent {agent_id!r}")
+        return agent
+
+    async def _connect(self, call: Call) -> None:
+        try:
+            await call.connect()
+        except StageFailure as failure:
+            log.warning("call refused", agent_id=call.agent.id, code=failure.code.value)
+            if failure.code in (ErrorCode.AT_CAPACITY, ErrorCode.TIMEOUT, ErrorCode.DRAINING):
+                message = "no speech-to-text worker has room now; try again later"
+                raise self._refused("stage", NativeErrorCode.OVERLOADED, message) from failure
+            raise self._refused(
+                "stage", NativeErrorCode.INTERNAL, f"speech-to-text refused: {failure.message}"
+            ) from failure
 
     async def stop(self) -> None:
         """End all calls."""

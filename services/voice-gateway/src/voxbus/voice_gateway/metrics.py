@@ -10,6 +10,9 @@ from voxbus.runtime.metrics import LATENCY_BUCKETS
 CALLS_LIVE = Gauge("voxbus_calls_live", "Calls now")
 CALLS_STARTED = Counter("voxbus_calls_started_total", "Calls started", ["protocol"])
 CALLS_REFUSED = Counter("voxbus_calls_refused_total", "Calls refused", ["reason"])
+AGENT_LOOKUPS = Counter(
+    "voxbus_agent_lookups_total", "Agents looked up for calls: hit, miss, stale (service away), failed", ["outcome"]
+)
 CALLS_ENDED = Counter("voxbus_calls_ended_total", "Calls ended", ["reason", "party"])
 CALL_SECONDS = Histogram(
     "voxbus_call_duration_seconds", "Duration of calls", buckets=(5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)

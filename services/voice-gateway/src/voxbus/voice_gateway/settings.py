@@ -16,9 +16,6 @@ class GatewaySettings(RuntimeSettings):
     voice_port: int = Field(
         default=7860, ge=0, le=65535, description="Port of the voice WebSocket; 0 takes a free one."
     )
-    agents_dir: Path = Field(
-        default=Path("agents"), description="Directory of agent configurations, one JSON file each."
-    )
     cache_dir: Path | None = Field(
         default=None,
         description="Directory of what is known of agents and keys, so that a gateway that starts while their services are "
