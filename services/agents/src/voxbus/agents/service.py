@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
+from pydantic_core import to_json
 from pymongo.errors import DuplicateKeyError
 
 from voxbus.agents import views
@@ -125,7 +126,7 @@ def not_valid(problems: list[FieldProblem]) -> RequestFailedError:
 def _patched(stored: agents.AgentSpec, patch: Mapping[str, Any]) -> agents.AgentSpec:
     merged = merge_patch(mask(stored).model_dump(mode="json"), patch)
     try:
-        return agents.AgentSpec.model_validate(merged, extra="forbid")
+        return agents.AgentSpec.model_validate_json(to_json(merged), strict=True, extra="forbid")
     except ValidationError as error:
         raise not_valid(list(problems_of(error))) from None
 
