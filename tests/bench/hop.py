@@ -18,11 +18,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import uvloop
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rich.console import Console
 from rich.table import Table
 from websockets.asyncio.client import ClientConnection, connect
@@ -32,12 +34,15 @@ sys.path.append(str(ROOT / "tests" / "support"))
 
 from fake_stages import FakeEar, FakeEarHandler, FakeMind, FakeMouth  # noqa: E402
 from process_cost import cpu_seconds, memory_mib, spread  # noqa: E402
+from rpc_stand import serving  # noqa: E402
 from servers import NatsServer, free_port  # noqa: E402
 
+from voxbus.contracts.agent import AgentConfig, CallLimits  # noqa: E402
+from voxbus.contracts.agents import RESOLVE_AGENT, ResolveAgent, ResolvedAgent  # noqa: E402
 from voxbus.contracts.audio import FRAME_BYTES, FRAME_MS  # noqa: E402
+from voxbus.contracts.auth import VOICE_AUDIENCE  # noqa: E402
 from voxbus.contracts.base import new_id  # noqa: E402
 from voxbus.contracts.tts import TtsOpen, TtsSentence, TtsSentenceStarted  # noqa: E402
-from voxbus.local.keys import KeyPair  # noqa: E402
 from voxbus.runtime.bus import LiveBus  # noqa: E402
 from voxbus.runtime.logs import configure_logging  # noqa: E402
 from voxbus.runtime.streams import StageService, StageWorker, StreamHandler, WorkerStream  # noqa: E402
@@ -145,16 +150,20 @@ async def receive(socket: ClientConnection) -> None:
                 Delays.down.append((time.monotonic_ns() - stamp) / 1e6)
 
 
+async def resolve(request: ResolveAgent) -> ResolvedAgent:
+    """The agent of every call."""
+    config = AgentConfig(id=request.agent_id, name="Bench", limits=CallLimits(silence_s=600))
+    return ResolvedAgent(user_id="user_bench", config=config)
+
+
 class Bench:
     """The processes of a measurement."""
 
     def __init__(self, directory: Path, stack: AsyncExitStack) -> None:
         self._stack = stack
-        self._keys = KeyPair(directory)
-        self._keys.ensure()
-        agents = directory / "agents"
-        agents.mkdir()
-        (agents / "bench.json").write_text(json.dumps({"id": "bench", "name": "Bench", "limits": {"silence_s": 600}}))
+        self._key = Ed25519PrivateKey.generate()
+        public_file = directory / "public.pem"
+        public_file.write_bytes(self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         self.nats = NatsServer(directory / "nats")
         self.nats.start()
         stack.callback(self.nats.stop)
@@ -165,8 +174,7 @@ class Bench:
             "VOXBUS_NATS_URL": self.nats.url,
             "VOXBUS_VOICE_PORT": str(self._voice_port),
             "VOXBUS_HTTP_PORT": str(http_port),
-            "VOXBUS_AGENTS_DIR": str(agents),
-            "VOXBUS_TOKEN_PUBLIC_KEY_FILE": str(self._keys.public_file),
+            "VOXBUS_TOKEN_PUBLIC_KEY_FILE": str(public_file),
             "VOXBUS_LOG_LEVEL": "ERROR",
             "VOXBUS_MAX_CALLS": "1000",
         }
@@ -176,7 +184,8 @@ class Bench:
         self.ear = TimedEar()
 
     async def start(self) -> None:
-        """Start the stages and wait for the gateway."""
+        """Start the stages and a service that knows the agent, and wait for the gateway."""
+        await self._stack.enter_async_context(serving(self.nats.url, "agents", {RESOLVE_AGENT: resolve}))
         for service in (self.ear, StampedMind(), Speaking()):
             await self._worker(service)
         async with asyncio.timeout(30):
@@ -200,7 +209,8 @@ class Bench:
         """Hold `count` calls for `seconds`; CPU and memory of the gateway and of the NATS server meanwhile."""
         Delays.reset()
         self.ear.handlers.clear()
-        token = self._keys.issue(agent_id="bench", ttl=timedelta(hours=1))
+        claims = {"aud": VOICE_AUDIENCE, "sub": "bench", "agent_id": "bench", "exp": time.time() + 3600}
+        token = jwt.encode(claims, self._key, algorithm="EdDSA")
         ready, over = asyncio.Semaphore(0), asyncio.Event()
         url = f"ws://127.0.0.1:{self._voice_port}"
         before_mib = memory_mib(self.gateway.pid)
