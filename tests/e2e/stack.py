@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ import jiwer
 import numpy as np
 from whisper_normalizer.english import EnglishTextNormalizer
 
+from voxbus.local.api import ApiClient
+from voxbus.local.call_tokens import get_call_token
 from voxbus.local.client import CallClient
 from voxbus.local.dialogue import ScriptLine
-from voxbus.local.keys import KeyPair
 from voxbus.local.plan import BUILT_IN_AGENTS
 from voxbus.local.state import StackInfo, StateDir
 from voxbus.local.wav import read_wav
@@ -31,7 +33,7 @@ SAMPLES = BUILT_IN_AGENTS.parent / "samples"
 SCRIBE: dict[str, Any] = {
     "id": "scribe",
     "name": "Scribe",
-    "llm": {"provider": {"name": "scripted", "settings": {"script": {"otherwise": "Noted.", "unheard": "Pardon?"}}}},
+    "llm_settings": {"script": {"otherwise": "Noted.", "unheard": "Pardon?"}},
     "limits": {"silence_s": 60},
 }
 """Answers every turn with one short word, so that many sentences can be dictated in little time."""
@@ -43,8 +45,7 @@ STORY = (
 
 def _talker(agent_id: str, token_ms: int) -> dict[str, Any]:
     settings = {"script": {"otherwise": STORY, "unheard": "Pardon?"}, "token_ms": token_ms}
-    llm = {"provider": {"name": "scripted", "settings": settings}}
-    return {"id": agent_id, "name": "Talker", "llm": llm, "limits": {"silence_s": 60}}
+    return {"id": agent_id, "name": "Talker", "llm_settings": settings, "limits": {"silence_s": 60}}
 
 
 TALKER = _talker("talker", 1)
@@ -61,19 +62,27 @@ class RunningStack:
     state: StateDir
     process: subprocess.Popen[bytes]
 
-    def token(self, agent_id: str) -> str:
-        """A token of this stack."""
-        return KeyPair(self.state.keys).issue(agent_id=agent_id, ttl=timedelta(minutes=10))
+    def api(self) -> ApiClient:
+        """The REST API, as the admin."""
+        return ApiClient.for_stack(self.info, self.state)
 
-    def client(self, agent_id: str, sample_rate: int = 16_000) -> CallClient:
-        """A caller."""
-        return CallClient(self.info.voice_url, token=self.token(agent_id), agent_id=agent_id, sample_rate=sample_rate)
+    async def token(self, agent_id: str) -> str:
+        """A token for calls to an agent, from the REST API."""
+        async with self.api() as api:
+            return (await get_call_token(api, agent_id)).token
+
+    @asynccontextmanager
+    async def client(self, agent_id: str, sample_rate: int = 16_000) -> AsyncIterator[CallClient]:
+        """A caller, in a call."""
+        token = await self.token(agent_id)
+        async with CallClient(self.info.voice_url, token=token, agent_id=agent_id, sample_rate=sample_rate) as client:
+            yield client
 
     def log_lines(self) -> list[dict[str, Any]]:
         """What all services logged; a line that is no JSON object fails."""
         lines = []
         for path in sorted(self.info.log_dir.glob("*.log")):
-            if path.stem in ("nats", "stt-prepare"):
+            if path.stem in ("nats", "mongodb", "stt-prepare"):
                 continue
             for text in path.read_text().splitlines():
                 line = json.loads(text)

@@ -43,16 +43,16 @@ async def refused(stack: RunningStack, *sent: str | bytes) -> str:
     return str(messages[0]["code"])
 
 
-def auth(stack: RunningStack, **changes: Any) -> str:
+async def auth(stack: RunningStack, **changes: Any) -> str:
     """A good first message, but for the changes."""
-    good = {"type": "auth", "token": stack.token("scribe"), "agent_id": "scribe", "sample_rate": 16_000}
+    good = {"type": "auth", "token": await stack.token("scribe"), "agent_id": "scribe", "sample_rate": 16_000}
     return json.dumps({**good, **changes})
 
 
 async def test_a_wrong_token_gets_an_error_and_nothing_else(stack: RunningStack) -> None:
     """Garbage, an empty token, and another agent's token are all refused."""
-    for token in ("garbage", "", stack.token("echo")):
-        assert await refused(stack, auth(stack, token=token)) == "invalid_token"
+    for token in ("garbage", "", await stack.token("echo")):
+        assert await refused(stack, await auth(stack, token=token)) == "invalid_token"
 
 
 async def test_no_token_in_time_gets_an_error(stack: RunningStack) -> None:
@@ -61,13 +61,18 @@ async def test_no_token_in_time_gets_an_error(stack: RunningStack) -> None:
 
 
 async def test_an_unknown_agent_is_named_as_the_problem(stack: RunningStack) -> None:
-    """A good token for an agent that does not exist."""
-    assert await refused(stack, auth(stack, agent_id="nobody", token=stack.token("nobody"))) == "unknown_agent"
+    """A good token for an agent that was deleted meanwhile."""
+    async with stack.api() as api:
+        agent = (await api.create("/agents", {"name": "Gone soon"})).data
+        await api.post(f"/agents/{agent['id']}/publish", {}, revision="*")
+        token = await stack.token(agent["id"])
+        await api.delete(f"/agents/{agent['id']}", revision="*")
+    assert await refused(stack, await auth(stack, agent_id=agent["id"], token=token)) == "unknown_agent"
 
 
 async def test_an_odd_sample_rate_is_refused(stack: RunningStack) -> None:
     """11,025 Hz is not one of the rates."""
-    assert await refused(stack, auth(stack, sample_rate=11_025)) == "invalid_message"
+    assert await refused(stack, await auth(stack, sample_rate=11_025)) == "invalid_message"
 
 
 async def test_audio_before_authentication_is_refused(stack: RunningStack) -> None:
@@ -102,8 +107,7 @@ async def test_a_socket_that_drops_mid_word_frees_everything(stack: RunningStack
     """The call ends as the caller's doing, and no stream of it is left on any worker."""
     from voxbus.local.status import ask_all
 
-    client = stack.client("scribe")
-    async with client:
+    async with stack.client("scribe") as client:
         pcm = sample_lines("sentences", 1)[0].pcm
         speaking = asyncio.create_task(client.say(pcm))
         await client.until(lambda: client.now_s > 1)
@@ -124,7 +128,8 @@ async def test_a_socket_that_drops_mid_word_frees_everything(stack: RunningStack
 def test_every_log_line_has_the_fields(stack: RunningStack) -> None:
     """Every process logs JSON objects with the same fields, and lines of a call carry its ids."""
     lines = stack.log_lines()
-    assert {line["service"] for line in lines} == {"voice-gateway", "stt-worker", "llm-worker", "tts-worker"}
+    workers = {"voice-gateway", "stt-worker", "llm-worker", "tts-worker"}
+    assert {line["service"] for line in lines} == {*workers, "auth", "agents", "campaigns", "rest-gateway"}
     for line in lines:
         assert {"timestamp", "level", "service", "message", "call_id", "agent_id", "trace_id"} <= set(line)
     for line in lines:
@@ -143,7 +148,8 @@ def test_nothing_that_callers_did_made_a_process_stumble(stack: RunningStack) ->
 
 
 def test_no_words_and_no_tokens_reach_the_logs(stack: RunningStack) -> None:
-    """What callers and agents said, and what authenticates them, is in no log."""
+    """What callers and agents said, what authenticates them and who they are, is in no log."""
+    assert stack.state.admin_password() not in "".join(path.read_text() for path in stack.info.log_dir.glob("*.log"))
     text = "\n".join(path.read_text() for path in stack.info.log_dir.glob("*.log")).lower()
-    for secret in ("monkeys", "mailbox", "lighthouse", "wednesday", "eyj", "private key"):
+    for secret in ("monkeys", "mailbox", "lighthouse", "wednesday", "eyj", "private key", "@voxbus.example"):
         assert secret not in text
