@@ -18,7 +18,7 @@ from voxbus.local.errors import GatewayUnreachableError, StackNotRunningError, U
 from voxbus.local.problem import AccessRefusedError, NotLoggedInError
 from voxbus.local.state import DEFAULT_STATE_DIR
 
-EmailOption = Annotated[str | None, typer.Option("--email", help="Your email [asked for].")]
+EmailOption = Annotated[str | None, typer.Option("--email", help="Your email; asked for when it is not given.")]
 
 
 @reports_errors
@@ -86,7 +86,7 @@ def logout(
     async def work() -> None:
         async with ApiClient(server, LoginAccess(server, file)) as api:
             try:
-                await _end_session(api, file, everywhere=everywhere)
+                await api.post("/auth/logout", {"everywhere": everywhere})
             except (GatewayUnreachableError, AccessRefusedError, NotLoggedInError) as error:
                 if everywhere:
                     raise
@@ -141,16 +141,6 @@ async def _kept(api: ApiClient, session: Session) -> Session:
     async with file.locked():
         file.keep(api.url, Login.of(session), make_current=True)
     return session
-
-
-async def _end_session(api: ApiClient, file: CredentialsFile, *, everywhere: bool) -> None:
-    if everywhere:
-        await api.post("/auth/logout", {"everywhere": True})
-        return
-    async with file.locked():  # nobody renews it meanwhile
-        stored = file.read().logins.get(api.url)
-    if stored is not None:
-        await api.ask("/auth/logout", {"refresh_token": stored.refresh_token})
 
 
 def _server(url: str | None, path: Path | None) -> str:

@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", envvar="VOXBUS_URL", help="The server [the one you logged in to, else the running stack]."),
+    typer.Option(
+        "--url", envvar="VOXBUS_URL", help="The server; without it the one you logged in to, else the running stack."
+    ),
 ]
 StackDirOption = Annotated[
     Path | None,

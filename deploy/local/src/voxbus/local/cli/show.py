@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.table import Table
 from rich.text import Text
@@ -74,9 +75,26 @@ def moment(text: str | None) -> str:
     return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}" if text else NOTHING
 
 
+def moment_in(text: str | None, zone: str) -> str:
+    """A time in a named zone, and the zone."""
+    if not text:
+        return NOTHING
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M} {zone}"
+    except (ZoneInfoNotFoundError, ValueError):  # this machine does not know it
+        return moment(text)
+
+
 def status(record: dict[str, Any]) -> Text:
     """The status of a campaign."""
     return Text(record["status"], _STATUS_STYLES.get(record["status"], ""))
+
+
+def publication(agent: dict[str, Any]) -> str:
+    """What calls use of an agent."""
+    if agent["published_version"] is None:
+        return "not published"
+    return f"version {agent['published_version']}" + (", draft differs" if agent["unpublished_changes"] else "")
 
 
 def yes_no(value: object) -> str:
