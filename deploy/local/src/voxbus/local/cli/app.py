@@ -7,8 +7,8 @@ import typer
 from voxbus.local.cli import admin, agents, call, campaigns, demo, down, keys, login, status, streams, token, up, users
 
 _EPILOG = (
-    "Exit codes: 0 done · 1 tried and failed · 2 wrong usage · 3 no stack, or not reachable · 4 refused: call, login, permission · "
-    "5 a stack already runs here · 130 Ctrl-C"
+    "Exit codes: 0 done · 1 tried and failed · 2 wrong usage · 3 no stack, or not reachable · "
+    "4 refused: call, login, permission · 5 a stack already runs here · 130 Ctrl-C"
 )
 
 _SERVER = "At a server, through its REST API"
