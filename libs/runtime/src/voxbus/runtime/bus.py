@@ -32,6 +32,8 @@ MessageHandler = Callable[[Msg], Awaitable[None]]
 BusSubscriber = SubscriberUsecase[Any]
 _RECONNECT_WAIT_S = 0.25
 _ACK_TIMEOUT_S = 2.0
+_NOT_JETSTREAM = (ValueError, TypeError, KeyError, AttributeError)
+"""What nats-py raises when something else answered than JetStream."""
 _PENDING_BYTES = 16 * 1024 * 1024
 
 
@@ -238,7 +240,7 @@ class EventBus:
             )
         except nats.errors.MaxPayloadError as error:
             raise TooLargeError(f"event {event_id} of {len(payload)} bytes") from error
-        except (nats.errors.Error, TimeoutError, ValueError) as error:  # ValueError: what answered was not JetStream
+        except (nats.errors.Error, TimeoutError, *_NOT_JETSTREAM) as error:
             raise BusUnavailableError(f"{type(error).__name__} on {subject}") from error
 
     async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
