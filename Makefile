@@ -42,7 +42,7 @@ format: install-dev ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix $(CODE)
 
 .PHONY: contracts
-contracts: install-dev ## Write the message schemas and docs/asyncapi.yaml anew after a change of the contracts
+contracts: install-dev ## Write the message schemas, docs/asyncapi.yaml and docs/openapi.json anew after a change of them
 	$(BIN)/python tests/contract/contract_files.py
 
 .PHONY: bench

@@ -1,4 +1,4 @@
-"""Write the committed forms of the contracts anew: message schemas and `docs/asyncapi.yaml`. Run by `make contracts`."""
+"""Write the committed documents anew: message schemas, `docs/asyncapi.yaml`, `docs/openapi.json`. Run by `make contracts`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ import yaml
 
 from voxbus.contracts.asyncapi import document
 from voxbus.contracts.schemas import MESSAGES, breaking_changes, schema_of
+from voxbus.voice_gateway.rest.api import openapi_document
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(__file__).parent / "schemas"
 ASYNCAPI = ROOT / "docs" / "asyncapi.yaml"
+OPENAPI = ROOT / "docs" / "openapi.json"
 
 
 def asyncapi_text() -> str:
     """The AsyncAPI document as it is committed."""
     return str(yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=120))
+
+
+def openapi_text() -> str:
+    """The OpenAPI document of the REST API as it is committed."""
+    return json.dumps(openapi_document(), indent=1, ensure_ascii=False) + "\n"
 
 
 def schema_text(name: str) -> str:
@@ -37,6 +44,7 @@ def main() -> int:
                 return 1
         path.write_text(schema_text(name))
     ASYNCAPI.write_text(asyncapi_text())
+    OPENAPI.write_text(openapi_text())
     return 0
 
 

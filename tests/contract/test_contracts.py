@@ -39,6 +39,11 @@ def test_the_asyncapi_document_is_current() -> None:
     assert contract_files.ASYNCAPI.read_text() == contract_files.asyncapi_text()
 
 
+def test_the_openapi_document_is_current() -> None:
+    """`docs/openapi.json` is the one of the code (`make contracts` writes it)."""
+    assert contract_files.OPENAPI.read_text() == contract_files.openapi_text()
+
+
 def _references(node: Any) -> list[str]:
     if isinstance(node, dict):
         own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []

@@ -38,6 +38,7 @@ def document() -> dict[str, Any]:
     for operation in OPERATIONS:
         builder.request(operation)
     builder.status()
+    builder.limit()
     return builder.document
 
 
@@ -100,6 +101,11 @@ class _Builder:
         self._channel("status", subjects.STATUS, {}, (), "An empty request to all processes.")
         self._channel("statusReply", None, {}, (ProcessStatus,), "One answer of each process, on the reply subject.")
         self._operation("status", "receive", "Every process answers.", reply="statusReply")
+
+    def limit(self) -> None:
+        """The counters of rate limits."""
+        self._channel("limit", subjects.LIMIT, {}, (), "Empty messages that REST processes count requests with.")
+        self._operation("limit", "send", "One message for each request, refused when there were too many.")
 
     def _channel(
         self,

@@ -54,8 +54,10 @@ RPC: Final = Subject("voxbus.rpc.{service}.{operation}.v1")
 """Request/reply with a service (queue group = service). See `voxbus.contracts.rpc`."""
 STATUS: Final = Subject("voxbus.control.status.v1")
 """Request to all: every process answers with its `ProcessStatus`."""
+LIMIT: Final = Subject("voxbus.limit.{limit}.{key}")
+"""One message for each request of a sender within a rate limit's window: scratch state of the REST processes."""
 
-ALL: Final = (OPEN, INPUT, OUTPUT, EVENT, RPC, STATUS)
+ALL: Final = (OPEN, INPUT, OUTPUT, EVENT, RPC, STATUS, LIMIT)
 
 
 def queue_group(stage: Stage) -> str:
@@ -63,7 +65,7 @@ def queue_group(stage: Stage) -> str:
     return stage.value
 
 
-_KEPT_TOKENS: Final = {"stage", "noun", "verb", "service", "operation"}
+_KEPT_TOKENS: Final = {"stage", "noun", "verb", "service", "operation", "limit"}
 
 
 def _label(template: str, tokens: dict[str, str]) -> str:

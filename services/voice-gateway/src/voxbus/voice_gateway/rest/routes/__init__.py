@@ -1,1 +1,1 @@
-"""The routes, one module per noun. Each has a `router` that `rest/api.py` takes."""
+"""The routes, one module per noun; `rest/api.py` takes their `router`. After a change `make contracts` writes `docs/openapi.json`."""
