@@ -194,7 +194,8 @@ def normal_url(url: str) -> str:
     except httpx.InvalidURL:
         parsed = httpx.URL("")
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.userinfo:
-        raise UsageError(f"{url!r} is not a URL of a server", "write it like https://voice.example.com")
+        shown = "what you gave" if parsed.userinfo else repr(url)
+        raise UsageError(f"{shown} is not a URL of a server", "write it like https://voice.example.com")
     return str(parsed).rstrip("/")
 
 
