@@ -82,6 +82,7 @@ async def test_commands_at_once_renew_a_login_once(rest: FakeRest, file: Credent
     rest.access_life_s = 1
     await store_login(rest, file)
     rest.access_life_s = 900
+    rest.refresh_takes_s = 0.3  # all six have seen the old token by then
     rest.on("GET", "/agents", {"items": []})
 
     async def list_agents() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ class FakeRest:
         self.url = ""
         self.seen: list[Seen] = []
         self.access_life_s = 900
+        self.refresh_takes_s = 0.0
         self.api_keys = {"vxk_good"}
         self.revoked = 0
         """Sessions that ended because an old refresh token came back."""
@@ -98,6 +100,8 @@ class FakeRest:
 
     def answer(self, seen: Seen) -> Reply:
         """The answer to a request."""
+        if seen.path == "/auth/refresh":
+            time.sleep(self.refresh_takes_s)
         with self._lock:
             self.seen.append(seen)
             if seen.path == "/auth/login" and seen.method == "POST":
