@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
@@ -19,6 +20,7 @@ JSON: Final = ("application/json",)
 MERGE_PATCH: Final = ("application/merge-patch+json", "application/json")
 MAX_DEPTH: Final = 32
 """Objects and lists inside each other. The store allows 100, for the record around them too."""
+BODY_TIMEOUT_S: Final = 30.0
 _INT64: Final = 2**63
 _CHARSET = re.compile(r';\s*charset="?(?P<charset>[\w-]+)"?', re.IGNORECASE)
 
@@ -104,17 +106,21 @@ def check_media_type(request: Request, media_types: tuple[str, ...]) -> None:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body; 413 as soon as it is known to be larger than `limit` bytes, however it is sent."""
+    """The body; 413 as soon as it is known to be larger than `limit` bytes, however it is sent, 408 when it takes too long."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise ProblemError(408, "the body did not come in time", headers={"Connection": "close"}) from None
     return b"".join(chunks)
 
 
@@ -142,7 +148,7 @@ def check_json(value: Any) -> None:
                 if isinstance(key, str) and "\0" in key:
                     raise invalid_body(pointer(path), "must not hold the character U+0000 in a name")
                 pending.append(((*path, key), inner))
-        elif isinstance(item, int | float) and not -_INT64 <= item < _INT64 and isinstance(item, int):
+        elif isinstance(item, int) and not -_INT64 <= item < _INT64:
             raise invalid_body(pointer(path), "must be a number of at most 64 bits")
         elif isinstance(item, float) and item in (float("inf"), float("-inf")):
             raise invalid_body(pointer(path), "is too large for a number")

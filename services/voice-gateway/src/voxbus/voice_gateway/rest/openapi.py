@@ -44,6 +44,7 @@ _DESCRIPTIONS: Final = {
     401: "No credentials, or not good ones.",
     403: "The permission is missing, or this is for administrators.",
     404: "There is no such record, or it is not yours.",
+    408: "The body did not come in time.",
     409: "The state of things does not allow it; `detail` says why.",
     412: "It was changed since you read it.",
     413: "The body is too large.",
@@ -142,7 +143,7 @@ def _needs(operation: dict[str, Any], call: Any, requests: RequestSchemas) -> se
         return {429, 503}
     if isinstance(call, JsonBody | MergePatch):
         operation["requestBody"] = _request_body(call, requests)
-        return {413, 415, 422}
+        return {408, 413, 415, 422}
     if isinstance(call, IfMatch):
         operation.setdefault("parameters", []).append(
             {

@@ -10,6 +10,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from voxbus.voice_gateway.rest.deps import Require
 from voxbus.voice_gateway.rest.errors import ProblemError, unknown_name
 
 
@@ -19,13 +20,16 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler with the check before it."""
         handle = super().get_route_handler()
-        known = frozenset(
-            parameter.alias for dependant in dependants(self.dependant) for parameter in dependant.query_params
-        )
+        needed = list(dependants(self.dependant))
+        known = frozenset(parameter.alias for dependant in needed for parameter in dependant.query_params)
+        guards = [dependant.call for dependant in needed if isinstance(dependant.call, Require)]
 
         async def checked(request: Request) -> Response:
-            if request.scope["query_string"]:
-                _check_query(request, known)
+            problem = _query_problem(request, known) if request.scope["query_string"] else None
+            if problem is not None:
+                for guard in guards:
+                    await guard(request)  # strangers are told that they are, not what parameters there are
+                raise problem
             return await handle(request)
 
         return checked
@@ -38,11 +42,16 @@ def dependants(root: Dependant) -> Iterator[Dependant]:
         yield from dependants(inner)
 
 
-def _check_query(request: Request, known: frozenset[str]) -> None:
-    for name in request.query_params:
+def _query_problem(request: Request, known: frozenset[str]) -> ProblemError | None:
+    for name, value in request.query_params.multi_items():
         if name not in known:
             detail = unknown_name(name, known).replace("field", "parameter", 1)
-            raise ProblemError(422, f"{name}: {detail}"[:300], problems=[("query", f"/{name}"[:100], detail)])
+        elif "\0" in value:
+            detail = "must not hold the character U+0000"
+        else:
+            continue
+        return ProblemError(422, f"{name}: {detail}"[:300], problems=[("query", f"/{name}"[:100], detail)])
+    return None
 
 
 def api_router(prefix: str, tag: str) -> APIRouter:

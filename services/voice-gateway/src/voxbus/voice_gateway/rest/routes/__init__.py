@@ -1,1 +1,1 @@
-"""The routes, one module per noun; `rest/api.py` takes their `router`. After a change `make contracts` writes the document anew."""
+"""The routes, one module per noun; `rest/api.py` takes their `router`. After a change: `make contracts`."""

@@ -61,5 +61,5 @@ async def openapi(request: Request) -> Response:
 async def docs(request: Request) -> Response:
     """This API, for people."""
     page = reference_page(request.app.openapi())
-    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
     return Response(page, headers=headers, media_type="text/html; charset=utf-8")
