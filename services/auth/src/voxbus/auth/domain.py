@@ -47,8 +47,8 @@ def password_problem(password: str, email: str) -> str | None:
     if len(secret) < MIN_PASSWORD:
         return f"a password has at least {MIN_PASSWORD} characters"
     name = email.partition("@")[0]
-    if len(name) >= _MIN_NAME and name in secret:
-        return "a password must not contain the name of the email address"
+    if email in secret or (len(name) >= _MIN_NAME and name in secret):
+        return "a password must not contain the email address or its name"
     if is_guessable(secret):
         return "this password is one of the first that would be guessed"
     return None
