@@ -128,12 +128,13 @@ class Neighbours:
         )
 
     async def of_agent(self, request: campaigns.CampaignsOfAgent) -> campaigns.AgentUse:
-        """As `campaigns` answers."""
+        """As `campaigns` answers: what is true when it is asked."""
+        use = self.use
         self.asking.set()
         await self.answering.wait()
-        if self.use is None:
+        if use is None:
             raise RequestFailedError(RequestErrorCode.UNAVAILABLE, "the store cannot be reached", retryable=True)
-        return self.use
+        return use
 
 
 @asynccontextmanager

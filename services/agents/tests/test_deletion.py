@@ -188,6 +188,21 @@ async def test_mark_of_a_dead_process(around: Neighbours, database: AsyncDatabas
     assert "deleting" not in document
 
 
+async def test_mark_taken_away(around: Neighbours, database: AsyncDatabase[dict[str, Any]]) -> None:
+    """A deletion whose mark was taken away is not completed by the old answer: campaigns are asked again."""
+    actor = user()
+    agent_id = await made(around, actor)
+    around.answering.clear()
+    deletion = asyncio.create_task(
+        around.refused(agents.DELETE_AGENT, agents.DeleteAgent(actor=actor, agent_id=agent_id))
+    )
+    await around.asking.wait()
+    await database["agents"].update_one({"_id": agent_id}, {"$unset": {"deleting": ""}})
+    around.use = campaigns.AgentUse(campaigns=(campaign(actor, "Begun"),), total=1)
+    around.answering.set()
+    assert (await deletion).code is RequestErrorCode.CONFLICT
+
+
 async def test_fresh_mark(around: Neighbours, database: AsyncDatabase[dict[str, Any]]) -> None:
     """A read does not wait for ever for a deletion that is not decided: it can be tried again."""
     actor = user()
