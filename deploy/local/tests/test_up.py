@@ -1,4 +1,4 @@
-"""The whole command against real processes: a real nats-server and the voice gateway, without workers."""
+"""The whole command against real processes: NATS, the store, every service, without workers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from pathlib import Path
 import nats
 import pytest
 
+from voxbus.local.api import ApiClient
 from voxbus.local.errors import StackNotRunningError
 from voxbus.local.ports import is_free
 from voxbus.local.state import StackInfo, StateDir
 
 pytestmark = pytest.mark.integration
-_NO_WORKERS = ("--workers", "stt=0,llm=0,tts=0")
+_NO_WORKERS = ("--processes", "stt=0,llm=0,tts=0")
+_NAMES = ["nats", "mongodb", "voice-gateway", "auth", "agents", "campaigns", "rest-gateway"]
 
 
 async def voxbus(*arguments: str) -> tuple[int, str, str]:
@@ -75,13 +77,14 @@ async def test_the_life_of_a_stack(state: StateDir) -> None:
     up = await start("up", *where, *_NO_WORKERS)
     stack = await until_ready(state, up)
     pids = [info.pid for info in stack.processes if info.pid]
-    assert [info.name for info in stack.processes] == ["nats", "voice-gateway"]
+    assert [info.name for info in stack.processes] == _NAMES
 
     code, out, _err = await voxbus("status", *where, "--json")
     report = json.loads(out)
     assert code == 0
-    assert [process["healthy"] for process in report["processes"]] == [True, True]
-    assert report["processes"][1]["status"]["service"] == "voice-gateway"
+    assert [process["healthy"] for process in report["processes"]] == [True] * len(_NAMES)
+    services = [process["status"]["service"] for process in report["processes"] if process["status"]]
+    assert services == _NAMES[2:]
     assert report["others"] == []
     code, out, _err = await voxbus("status", *where)
     assert (code, "voice-gateway" in out, "ready" in out) == (0, True, True)
@@ -96,6 +99,9 @@ async def test_the_life_of_a_stack(state: StateDir) -> None:
     assert (await jetstream.publish("proof", b"kept")).seq == 1
     await bus.close()
     assert list((state.nats / "jetstream").rglob("PROOF"))
+
+    code, out, _err = await voxbus("streams", "apply", *where, "--json")
+    assert (code, [change["action"] for change in json.loads(out)]) == (0, ["unchanged"])
 
     assert (await voxbus("down", *where))[0] == 0
     out_bytes, _err_bytes = await up.communicate()
@@ -138,13 +144,32 @@ async def test_a_service_that_dies_is_started_again(state: StateDir) -> None:
     where = ("--state-dir", str(state.path))
     up = await start("up", *where, *_NO_WORKERS)
     stack = await until_ready(state, up)
-    gateway = stack.processes[1].pid
+    number = _NAMES.index("voice-gateway")
+    gateway = stack.processes[number].pid
     assert gateway is not None
     os.kill(gateway, signal.SIGKILL)
     async with asyncio.timeout(30):
-        while (now := state.read().processes[1]).restarts == 0 or now.state != "ready":
+        while (now := state.read().processes[number]).restarts == 0 or now.state != "ready":
             await asyncio.sleep(0.05)
     assert now.pid not in (gateway, None)
     assert (await voxbus("down", *where))[0] == 0
     _out, err = await up.communicate()
     assert b"ended (SIGKILL), starting it again" in err
+
+
+async def test_agents_come_from_files_at_each_start(state: StateDir, tmp_path: Path) -> None:
+    """They are published through the API under their own ids; a changed file is a new version, an unchanged one is not."""
+    directory = tmp_path / "agents"
+    directory.mkdir()
+    for name in ("one", "two"):
+        (directory / f"{name}.json").write_text(json.dumps({"id": f"agent-{name}", "name": name}))
+    where = ("--state-dir", str(state.path))
+    expected = [{"agent-one": 1, "agent-two": 1}, {"agent-one": 1, "agent-two": 2}]
+    for versions in expected:
+        code, _out, err = await voxbus("up", *where, *_NO_WORKERS, "--agents", str(directory), "--detach")
+        assert code == 0, err
+        async with ApiClient.for_stack(state.read(), state) as api:
+            published = {agent["id"]: agent["published_version"] async for agent in api.items("/agents")}
+        assert published == versions
+        assert (await voxbus("down", *where))[0] == 0
+        (directory / "two.json").write_text(json.dumps({"id": "agent-two", "name": "two", "greeting": "Hello."}))

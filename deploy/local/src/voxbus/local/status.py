@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import nats
-import nats.errors
-from nats.aio.msg import Msg
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from voxbus.contracts.stage import ProcessStatus
@@ -15,6 +12,9 @@ from voxbus.contracts.subjects import STATUS
 from voxbus.local.probe import Probe
 from voxbus.local.process import memory_bytes
 from voxbus.local.state import ProcessInfo, StackInfo
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
 
 COLLECT_S: Final = 0.3
 """How long answers on the bus are waited for: nobody knows how many processes there are."""
@@ -73,6 +73,9 @@ async def collect_report(stack: StackInfo, collect_s: float = COLLECT_S) -> Stac
 
 async def ask_all(nats_url: str, collect_s: float = COLLECT_S) -> list[ProcessStatus]:
     """The status of every process on the bus; empty when the bus cannot be reached."""
+    import nats  # noqa: PLC0415 - it takes a while, and most commands don't ask
+    import nats.errors  # noqa: PLC0415
+
     try:
         bus = await nats.connect(nats_url, allow_reconnect=False, connect_timeout=2, error_cb=_ignore)
     except (OSError, nats.errors.Error, TimeoutError):

@@ -10,7 +10,6 @@ import typer
 
 from voxbus.local.cli.common import JsonOption, StateDirOption, out, print_plain, reports_errors, run, state_dir
 from voxbus.local.state import DEFAULT_STATE_DIR
-from voxbus.local.streams import apply_streams
 
 app = typer.Typer(name="streams", help="The streams of the bus.", no_args_is_help=True)
 
@@ -37,6 +36,8 @@ def apply(
 
     `voxbus up` does this by itself.
     """
+    from voxbus.local.streams import apply_streams  # noqa: PLC0415 - the client of NATS takes a while to import
+
     changes = run(apply_streams(nats_url or state_dir(path).read().nats_url, replicas=replicas))
     if as_json:
         print_plain(json.dumps([asdict(change) for change in changes], indent=2))

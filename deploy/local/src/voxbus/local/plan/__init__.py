@@ -10,7 +10,6 @@ from voxbus.local.plan.services import ServicePlanner
 from voxbus.local.ports import HOST, PortPlan
 from voxbus.local.process import ProcessSpec
 from voxbus.local.state import StateDir
-from voxbus.local.streams import apply_streams
 
 __all__ = ["BUILT_IN_AGENTS", "StackOptions", "StackPlan", "build_plan", "parse_processes"]
 
@@ -30,7 +29,7 @@ class StackPlan:
 
 def build_plan(options: StackOptions, *, ports: PortPlan, state: StateDir) -> StackPlan:
     """Take the ports, write the NATS configuration, and say what is to run. Raises UsageError when an asked port is in use."""
-    nats = nats_spec(options, ports, state.nats, apply_streams)
+    nats = nats_spec(options, ports, state.nats, _apply_streams)
     nats_url = f"nats://{HOST}:{nats.ports['nats']}"
     servers = [nats]
     mongo_url = options.mongo_url
@@ -48,3 +47,9 @@ def build_plan(options: StackOptions, *, ports: PortPlan, state: StateDir) -> St
         rest_url=next(f"http://{HOST}:{spec.ports['rest']}" for spec in services if "rest" in spec.ports),
         voice_url=planner.voice_url,
     )
+
+
+async def _apply_streams(nats_url: str) -> None:
+    from voxbus.local.streams import apply_streams  # noqa: PLC0415 - imported while servers start, not before
+
+    await apply_streams(nats_url)
