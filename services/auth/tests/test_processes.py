@@ -80,6 +80,7 @@ def service(mongo_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "VOXBUS_ARGON2_MEMORY_KIB": "1024",
         "VOXBUS_ARGON2_TIME_COST": "1",
         "VOXBUS_SIGNING_KEY_LEAD_S": "1",
+        "VOXBUS_LOG_LEVEL": "DEBUG",
     }
     processes = []
     for number in range(2):
@@ -217,7 +218,7 @@ async def test_a_burst_of_log_ins_holds_up_nothing_else(asker: Asker) -> None:
 
 
 async def test_logs_hold_no_secret(service: Service, asker: Asker) -> None:
-    """Neither passwords, nor tokens, nor emails."""
+    """Not at any level: neither passwords, nor tokens, nor emails."""
     session = await asker.log_in()
     with pytest.raises(RequestFailedError):
         await asker.ask(auth.LOG_IN, auth.LogIn(email=ADMIN_EMAIL, password="a wrong password, longer"))

@@ -50,8 +50,8 @@ def configure_logging(service: str, level: str = "INFO", stream: TextIO | None =
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Their INFO is one line per request or reconnect attempt; ours says it once.
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "nats", "faststream", "httpx", "openai"):
+    # Their INFO is one line per request or reconnect attempt; ours says it once. pymongo's DEBUG quotes documents: hashes, keys.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "nats", "faststream", "httpx", "openai", "pymongo"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
