@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from voxbus.llm_worker.destinations import Destinations
+from voxbus.llm_worker.http_tools import HttpTools
 from voxbus.llm_worker.providers import make_providers
 from voxbus.llm_worker.service import LlmService
 from voxbus.llm_worker.settings import DEFAULT_CAPACITY, Settings
@@ -14,6 +16,7 @@ def build(settings: Settings) -> LlmService:
         make_providers(settings),
         first_piece_chars=settings.llm_first_piece_chars or None,
         tool_rounds=settings.llm_tool_rounds,
+        http=HttpTools(Destinations(settings.tool_allow_hosts)),
     )
 
 

@@ -21,3 +21,9 @@ SENTENCES: Final = Counter("voxbus_llm_sentences_total", "Sentences sent", ["pro
 TOOL_CALLS: Final = Counter("voxbus_llm_tool_calls_total", "Tool calls of models", ["kind", "outcome"])
 TOKENS: Final = Counter("voxbus_llm_tokens_total", "Tokens, as the providers report them", ["provider", "direction"])
 PROVIDER_ERRORS: Final = Counter("voxbus_llm_provider_errors_total", "Requests that failed", ["provider", "code"])
+HTTP_TOOL_SECONDS: Final = Histogram(
+    "voxbus_llm_http_tool_seconds",
+    "Calls of HTTP tools: ok, status_4xx, timeout…",
+    ["outcome"],
+    buckets=LATENCY_BUCKETS,
+)

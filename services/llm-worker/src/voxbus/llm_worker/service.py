@@ -10,6 +10,7 @@ from voxbus.contracts.llm import LlmOpen
 from voxbus.contracts.stage import ErrorCode, ProviderChoice, Stage
 from voxbus.llm_worker import metrics
 from voxbus.llm_worker.handler import Choice, LlmHandler
+from voxbus.llm_worker.http_tools import HttpTools
 from voxbus.llm_worker.providers.base import Provider
 from voxbus.llm_worker.tools import Toolbox
 from voxbus.runtime.streams import StageFailure, StageService, WorkerStream
@@ -23,10 +24,19 @@ class LlmService(StageService[LlmOpen]):
     stage = Stage.LLM
     open_model = LlmOpen
 
-    def __init__(self, providers: Mapping[str, Provider], *, first_piece_chars: int | None, tool_rounds: int) -> None:
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        *,
+        first_piece_chars: int | None,
+        tool_rounds: int,
+        http: HttpTools | None = None,
+    ) -> None:
+        """`http` calls the agents' HTTP tools; None: public addresses alone."""
         self._providers = dict(providers)
         self._first_piece_chars = first_piece_chars
         self._tool_rounds = tool_rounds
+        self._http = http or HttpTools()
 
     def providers(self) -> tuple[str, ...]:
         """Names of the providers this worker can serve."""
@@ -35,7 +45,7 @@ class LlmService(StageService[LlmOpen]):
     async def open(self, request: LlmOpen, stream: WorkerStream) -> LlmHandler:
         """Checks settings and tools, then lets the reply begin."""
         choices = self._choices(request)
-        toolbox = Toolbox(request.tools)
+        toolbox = Toolbox(request.tools, self._http, call_id=request.call_id, place=len(request.messages))
         stream.provider = choices[0].provider
         return LlmHandler(
             request,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Annotated, Final
 
 from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from voxbus.llm_worker.cutter import FIRST_PIECE_CHARS, MIN_CLAUSE_CHARS
+from voxbus.llm_worker.destinations import as_network
 from voxbus.runtime.settings import WorkerSettings
 
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 DEFAULT_CAPACITY: Final = 64
 """Replies at a time, so that one core is half busy: measured 0.2 ms of CPU a token through the openai SDK (32 replies of 40
 tokens a second took 24 % of a core), and 0.02 ms a token of the scripted provider."""
@@ -33,11 +37,29 @@ class Settings(WorkerSettings):
         le=20,
         description="How often in a turn a model may go on after tool calls; the last time it must speak.",
     )
+    tool_allow_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Hosts, addresses and networks (10.1.0.0/16) that HTTP tools of agents may reach besides public ones; "
+        "separated by commas.",
+    )
     llm_first_piece_chars: int = Field(
         default=FIRST_PIECE_CHARS,
         ge=0,
         description=f"A longer first sentence is handed on at the end of a clause; 0: never, else {MIN_CLAUSE_CHARS} or more.",
     )
+
+    @field_validator("tool_allow_hosts", mode="before")
+    @classmethod
+    def _are_separated(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("tool_allow_hosts")
+    @classmethod
+    def _are_hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            if as_network(entry) is None and not _HOST.fullmatch(entry):
+                raise ValueError(f"{entry!r} is no host, address or network")
+        return entries
 
     @field_validator("llm_first_piece_chars")
     @classmethod

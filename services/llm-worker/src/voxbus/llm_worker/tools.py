@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any, Final
 from voxbus.contracts.llm import ChatMessage, LlmToolCalled, Role, Tool, ToolCall, ToolKind
 from voxbus.contracts.stage import ErrorCode
 from voxbus.llm_worker import schemas
-from voxbus.llm_worker.providers.base import OK, ToolCallRequested, arguments_schema, well_formed
+from voxbus.llm_worker.http_tools import HttpTools, Origin
+from voxbus.llm_worker.providers.base import FAILED, OK, ToolCallRequested, arguments_schema, failed, well_formed
 from voxbus.runtime.streams import StageFailure
 
 _MAX_DEPTH: Final = 32
@@ -27,8 +29,13 @@ class _Entry:
 class Toolbox:
     """The tools of an agent. Raises StageFailure(BAD_REQUEST) when a tool's parameters are no JSON schema."""
 
-    def __init__(self, tools: tuple[Tool, ...]) -> None:
+    def __init__(
+        self, tools: tuple[Tool, ...], http: HttpTools | None = None, *, call_id: str = "", place: int = 0
+    ) -> None:
+        """`place`: of the turn in the conversation."""
         self._entries = {tool.name: _Entry(tool, _schema(tool)) for tool in tools}
+        self._http = http or HttpTools()
+        self._call_id, self._place = call_id, place
 
     def ends_call(self, calls: Iterable[LlmToolCalled]) -> bool:
         """Whether one of them ended the call."""
@@ -40,7 +47,7 @@ class Toolbox:
         results = {message.tool_call_id: message.text for message in known if message.role is Role.TOOL}
         return {
             call.id: LlmToolCalled(
-                call=call, kind=self._kind(call.name), result=results[call.id], ok=results[call.id] == OK
+                call=call, kind=self._kind(call.name), result=results[call.id], ok=not failed(results[call.id])
             )
             for message in known
             for call in message.tool_calls
@@ -48,7 +55,10 @@ class Toolbox:
         }
 
     def call(self, request: ToolCallRequested) -> LlmToolCalled:
-        """The call and its result. A call that is wrong gets a result that tells the model why."""
+        """The call and its result. A call that is wrong gets a result that tells the model why.
+
+        One of kind `http` that is right is still to be carried out.
+        """
         entry = self._entries.get(request.name)
         arguments, problem = _arguments(request.arguments)
         if entry is None:
@@ -58,9 +68,29 @@ class Toolbox:
         return LlmToolCalled(
             call=ToolCall(id=request.id, name=request.name, arguments=arguments),
             kind=self._kind(request.name),
-            result=f"error: {problem}" if problem else OK,
+            result=FAILED + problem if problem else OK,
             ok=not problem,
         )
+
+    def is_due(self, called: LlmToolCalled) -> bool:
+        """Whether it is still to be carried out."""
+        return called.ok and called.kind is ToolKind.HTTP
+
+    async def carry_out(self, called: LlmToolCalled) -> LlmToolCalled:
+        """The call with the answer of the tool's server, or with what went wrong."""
+        tool = self._entries[called.call.name].tool
+        assert tool.http is not None  # noqa: S101  # the contract of `Tool`
+        origin = Origin(self._call_id, tool.name, self._key(called.call))
+        result = await self._http.call(tool.http, called.call.arguments, origin)
+        return called.model_copy(update={"result": result.text, "ok": result.ok})
+
+    def _key(self, call: ToolCall) -> str:
+        """The same for the same call of the same turn: one that is made again after a takeover can be told by it.
+
+        A model gives it another id then, so the id is not in it.
+        """
+        content = json.dumps([self._call_id, self._place, call.name, call.arguments], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def _kind(self, name: str) -> ToolKind:
         entry = self._entries.get(name)

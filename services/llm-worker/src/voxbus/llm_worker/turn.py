@@ -79,6 +79,7 @@ class Turn:
         self, request: ReplyRequest, written: list[str], calls: list[LlmToolCalled], *, last: bool
     ) -> AsyncGenerator[TurnEvent, None]:
         cutter = SentenceCutter(first_piece_chars=self._first_piece_chars if not request.turn else None)
+        due: list[LlmToolCalled] = []
         async with aclosing(_generator(self._model.reply(request))) as reply:
             async for event in reply:
                 if isinstance(event, UsageReported):
@@ -98,11 +99,19 @@ class Turn:
                         calls.append(self._made[event.id])
                         continue
                     call = self._toolbox.call(event)
-                    if not last or call.kind is ToolKind.END_CALL:
+                    if not last and self._toolbox.is_due(call):
+                        due.append(
+                            call
+                        )  # once the model is done: it may be slow, and the provider must not wait for it
+                    elif not last or call.kind is ToolKind.END_CALL:
                         calls.append(call)
                         yield call
         for sentence in _speakable(cutter.finish()):
             yield sentence
+        for call in due:
+            done = await self._toolbox.carry_out(call)
+            calls.append(done)
+            yield done
 
     def _add(self, usage: Usage) -> None:
         self.usage = Usage(

@@ -14,7 +14,9 @@ from voxbus.contracts.stage import ErrorCode
 from voxbus.runtime.streams import StageFailure
 
 OK: Final = "ok"
-"""The result of a tool call that was right."""
+"""The result of a tool call that was right and has nothing to tell."""
+FAILED: Final = "error: "
+"""How the result of a tool call that failed begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,11 @@ class Provider(ABC):
 
     async def stop(self) -> None:
         """Close what is shared."""
+
+
+def failed(result: str) -> bool:
+    """Whether this is the result of a tool call that failed."""
+    return result.startswith(FAILED)
 
 
 def arguments_schema(tool: Tool) -> dict[str, JsonValue]:

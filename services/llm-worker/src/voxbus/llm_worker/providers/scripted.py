@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from voxbus.contracts.llm import ChatMessage, Role, Tool, ToolKind, Usage
 from voxbus.contracts.stage import ErrorCode
 from voxbus.llm_worker.providers.base import (
-    OK,
     Model,
     Provider,
     ReplyEvent,
@@ -22,6 +21,7 @@ from voxbus.llm_worker.providers.base import (
     ToolCallRequested,
     UsageReported,
     bad_settings,
+    failed,
 )
 from voxbus.llm_worker.script import library
 from voxbus.llm_worker.script.engine import CallTool, EndCall, Say, Step, plan
@@ -118,7 +118,7 @@ class ScriptedModel(Model):
                 continue
             if made == len(results):
                 return [*steps, call]
-            if results[made].text != OK and isinstance(step, CallTool):
+            if failed(results[made].text) and isinstance(step, CallTool):
                 return self._after_failure(step, request.messages, results[made:])
             made += 1
             steps = []
