@@ -9,6 +9,7 @@ from reply_stream import ReplyStream, reply_request
 
 from voxbus.contracts.llm import Tool, ToolKind
 from voxbus.contracts.stage import ProviderChoice
+from voxbus.llm_worker.http_tools import HttpTools
 from voxbus.llm_worker.providers.local import LocalProvider
 from voxbus.llm_worker.service import LlmService
 from voxbus.llm_worker.settings import Settings
@@ -22,7 +23,7 @@ BOOK = Tool(
 HANG_UP = Tool(name="hang_up", kind=ToolKind.END_CALL)
 
 
-def make_service(**settings: Any) -> LlmService:
+def make_service(http: HttpTools | None = None, **settings: Any) -> LlmService:
     defaults: dict[str, Any] = {
         "llm_local_api_key": KEY,
         "llm_local_model": MODEL,
@@ -30,7 +31,7 @@ def make_service(**settings: Any) -> LlmService:
         "llm_token_timeout_s": 0.3,
     }
     provider = LocalProvider(Settings(_env_file=None, **{**defaults, **settings}))  # type: ignore[call-arg]
-    return LlmService({"local": provider}, first_piece_chars=None, tool_rounds=3)
+    return LlmService({"local": provider}, first_piece_chars=None, tool_rounds=3, http=http)
 
 
 async def reply(service: LlmService, *choices: ProviderChoice, **fields: Any) -> ReplyStream:
