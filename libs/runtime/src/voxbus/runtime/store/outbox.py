@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 MAX_EVENT_BYTES = 900_000
 """Leaves room for headers below what NATS carries, 1 MiB."""
 _BATCH = 100
+_GATHER_S = 0.05
+"""Under load, between batches: a batch of 50 costs the store a tenth of 50 single ones. A single change is told at once."""
 _FOREIGN_S = 2.0
 """An entry of this age is published by whoever finds it: the process that wrote it died or could not."""
 _SWEEP_S = 2.0
@@ -103,6 +105,8 @@ class OutboxRelay:
         sweep_at = loop.time()
         while not self._stopping:
             await self._relay_nudged()
+            if self._wake.is_set() and not self._stopping:  # more came meanwhile: this is a load
+                await asyncio.sleep(_GATHER_S)
             if loop.time() >= sweep_at:
                 await self._sweep()
                 sweep_at = loop.time() + min(_SWEEP_S * 2**self._failed_sweeps, _SLOWEST_SWEEP_S)
@@ -114,11 +118,10 @@ class OutboxRelay:
     async def _relay_nudged(self) -> None:
         self._wake.clear()
         for name, nudged in self._nudged.items():
-            while nudged:
-                ids = list(nudged)[:_BATCH]
-                for document_id in ids:
-                    del nudged[document_id]
-                await self._try(name, {"_id": {"$in": ids}})
+            ids = list(nudged)
+            nudged.clear()
+            for start in range(0, len(ids), _BATCH):
+                await self._try(name, {"_id": {"$in": ids[start : start + _BATCH]}})
 
     async def _sweep(self) -> None:
         fine = True
