@@ -105,6 +105,7 @@ async def test_a_login_that_has_ended_says_so_and_is_forgotten(rest: FakeRest, f
     assert f"voxbus login --url {rest.url}" in caught.value.hint
     assert caught.value.exit_code is ExitCode.REFUSED
     assert file.read().logins == {}
+    assert file.read().current == rest.url, "the next command would go to another server"
 
 
 async def test_the_admin_of_a_stack_logs_in_once(rest: FakeRest, tmp_path: Path) -> None:

@@ -111,11 +111,14 @@ class CredentialsFile:
         current = url if make_current else logins.current
         self.write(Logins(current=current, logins={**logins.logins, url: login}))
 
-    def forget(self, url: str) -> None:
-        """Remove the login at a server; hold the lock."""
+    def forget(self, url: str, *, leave: bool = False) -> None:
+        """Remove the login at a server; hold the lock.
+
+        Unless one means to `leave` it, it stays the current server: commands that follow must not go to another one.
+        """
         logins = self.read()
         rest = {key: login for key, login in logins.logins.items() if key != url}
-        current = None if logins.current == url else logins.current
+        current = None if leave and logins.current == url else logins.current
         self.write(Logins(current=current, logins=rest))
 
     @asynccontextmanager

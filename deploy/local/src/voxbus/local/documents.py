@@ -77,14 +77,20 @@ def edit_object(content: dict[str, Any], name: str) -> tuple[dict[str, Any], Pat
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     descriptor, file_name = tempfile.mkstemp(prefix=f"voxbus-{name}-", suffix=".json")
     file = Path(file_name)
+    before = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-        opened.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        opened.write(before)
     try:
         code = subprocess.run([*editor, file_name], check=False).returncode  # noqa: S603  # the user's own editor
     except OSError as error:
+        file.unlink(missing_ok=True)
         raise UsageError(f"{editor[0]} cannot be started ({error})", "name your editor in $EDITOR") from None
     if code != 0:
-        raise CommandError(f"{editor[0]} ended with code {code}; nothing was changed", f"what you wrote is in {file}")
+        hint = f"what you wrote is in {file}"
+        if file.exists() and file.read_text(encoding="utf-8", errors="replace") == before:
+            file.unlink()
+            hint = ""
+        raise CommandError(f"{editor[0]} ended with code {code}; nothing was changed", hint)
     try:
         return read_object(file), file
     except UsageError as error:

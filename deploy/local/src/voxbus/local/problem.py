@@ -62,8 +62,7 @@ def error_of(response: httpx.Response) -> CommandError:
         )
     status = response.status_code
     problems = _fields(problem.get("errors"))
-    summary = problem.get("title") if len(problems) > 1 else problem.get("detail")
-    message = str(summary or problem.get("title") or response.reason_phrase)
+    message = _message(problem, problems) or response.reason_phrase
     request_id = problem.get("request_id") or response.headers.get("x-request-id")
     kind = AccessRefusedError if status in (401, 403) else ApiError
     return kind(
@@ -80,6 +79,15 @@ def retry_after_s(response: httpx.Response) -> int | None:
     """When to try again; None when it was not said."""
     text = response.headers.get("retry-after", "")
     return int(text) if text.isdecimal() else None
+
+
+def _message(problem: dict[str, Any], problems: Sequence[tuple[str, str]]) -> str:
+    title, detail = str(problem.get("title") or ""), str(problem.get("detail") or "")
+    if len(problems) > 1:
+        return title
+    if len(problems) == 1 and problems[0][1] == detail:
+        return f"{problems[0][0] or '/'}: {detail}"
+    return detail or title
 
 
 def _lines(message: str, problems: Sequence[tuple[str, str]]) -> list[str]:
@@ -111,4 +119,6 @@ def _hint(response: httpx.Response, request_id: str | None) -> str:
         return f"try again in {seconds} s"
     if response.status_code >= 500:
         return f"look for request {request_id} in the logs of the REST gateway" if request_id else "try again"
+    if response.status_code == httpx.codes.UNAUTHORIZED and "authorization" not in response.request.headers:
+        return ""  # a login was tried, and logging in is not the way out
     return _HINTS.get(response.status_code, "")

@@ -19,7 +19,7 @@ from voxbus.local.cli.remote import (
     fetch_list,
     with_api,
 )
-from voxbus.local.cli.show import Column, field, print_json, print_list, print_record, when, yes_no
+from voxbus.local.cli.show import Column, Line, field, print_json, print_list, when, yes_no
 
 AgentArgument = Annotated[str, typer.Argument(metavar="ID")]
 NoteOption = Annotated[str, typer.Option("--note", help="What is new in it.")]
@@ -136,9 +136,9 @@ async def publish_draft(api: ApiClient, record: dict[str, Any], note: str = "") 
     return answer
 
 
-def print_version(version: dict[str, Any]) -> None:
+def lines(version: dict[str, Any]) -> list[Line]:
     """The head of one version."""
-    print_record([(heading, show(version)) for heading, show in [("id", field("agent_id")), *_COLUMNS]])
+    return [(heading, show(version)) for heading, show in [("id", field("agent_id")), *_COLUMNS]]
 
 
 def difference_text(difference: dict[str, Any]) -> Text:

@@ -24,6 +24,7 @@ from voxbus.local.cli.remote import (
 )
 from voxbus.local.cli.show import (
     Column,
+    Line,
     field,
     moment,
     print_json,
@@ -115,8 +116,7 @@ def show(
     elif version == "draft":
         _print_agent(record)
     else:
-        agent_versions.print_version(record)
-        _print_spec(record["spec"])
+        print_record([*agent_versions.lines(record), *_spec_lines(record["spec"])])
 
 
 @app.command()
@@ -197,7 +197,9 @@ def delete(
     path: StackDirOption = None,
 ) -> None:
     """Delete agents with their versions. Refused while a campaign that is scheduled, running or paused uses one."""
-    remove_all(url, path, [f"/agents/{agent}" for agent in agents], kind="agent", yes=yes, revision=revision or "*")
+    remove_all(
+        url, path, {f"/agents/{agent}": agent for agent in agents}, kind="agent", yes=yes, revision=revision or "*"
+    )
 
 
 app.command("publish")(agent_versions.publish)
@@ -233,30 +235,25 @@ def _print_agent(agent: dict[str, Any]) -> None:
             ),
             ("created", moment(agent["created_at"])),
             ("changed", f"{moment(agent['updated_at'])}, revision {agent['revision']}"),
+            *_spec_lines(agent["draft"]),
         ]
     )
-    _print_spec(agent["draft"])
 
 
-def _print_spec(spec: dict[str, Any]) -> None:
+def _spec_lines(spec: dict[str, Any]) -> list[Line]:
     tools = ", ".join(f"{tool['name']} ({tool['kind']})" for tool in spec["tools"])
-    turn_taking = spec["turn_taking"]
-    print_record(
-        [
-            ("name", spec["name"]),
-            ("language", spec["language"]),
-            ("greeting", spec["greeting"] or "none: it waits for the caller"),
-            ("system prompt", short(spec["system_prompt"]) or None),
-            *((stage, _providers(spec, stage)) for stage in ("stt", "llm", "tts")),
-            (
-                "turn taking",
-                f"{turn_taking['silence_ms']} ms of silence, interruptible: {yes_no(turn_taking['interruptible'])}",
-            ),
-            ("limits", f"{spec['limits']['max_duration_s']} s, {spec['limits']['silence_s']:g} s of silence"),
-            ("tools", tools or None),
-            ("metadata", ", ".join(f"{name}={value}" for name, value in spec["metadata"].items()) or None),
-        ]
-    )
+    turns, limits = spec["turn_taking"], spec["limits"]
+    return [
+        ("name", spec["name"]),
+        ("language", spec["language"]),
+        ("greeting", spec["greeting"] or "none: it waits for the caller"),
+        ("system prompt", short(spec["system_prompt"]) or None),
+        *((stage, _providers(spec, stage)) for stage in ("stt", "llm", "tts")),
+        ("turn taking", f"{turns['silence_ms']} ms of silence, interruptible: {yes_no(turns['interruptible'])}"),
+        ("limits", f"{limits['max_duration_s']} s, {limits['silence_s']:g} s of silence"),
+        ("tools", tools or None),
+        ("metadata", ", ".join(f"{name}={value}" for name, value in spec["metadata"].items()) or None),
+    ]
 
 
 def _providers(spec: dict[str, Any], stage: str) -> str:

@@ -113,7 +113,7 @@ def remove(
     path: StackDirOption = None,
 ) -> None:
     """Take contacts out of a campaign."""
-    targets = [f"/campaigns/{campaign}/contacts/{contact}" for contact in contacts]
+    targets = {f"/campaigns/{campaign}/contacts/{contact}": contact for contact in contacts}
     remove_all(url, path, targets, kind="contact", yes=yes, revision=None)
 
 

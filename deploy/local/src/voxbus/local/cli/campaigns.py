@@ -176,7 +176,7 @@ def delete(
     path: StackDirOption = None,
 ) -> None:
     """Delete campaigns with their contacts. Refused while one is running or paused: cancel it before."""
-    targets = [f"/campaigns/{campaign}" for campaign in campaigns]
+    targets = {f"/campaigns/{campaign}": campaign for campaign in campaigns}
     remove_all(url, path, targets, kind="campaign", yes=yes, revision=revision or "*")
 
 

@@ -80,6 +80,8 @@ def logout(
     server = normal_url(url) if url else logins.current
     stored = logins.logins.get(server) if server else None
     if server is None or stored is None:
+        if server is not None and server == logins.current:
+            run(_leave(file, server))
         err.print(f"You are not logged in{f' at {server}' if server else ''}.", markup=False)
         return
 
@@ -93,8 +95,7 @@ def logout(
                 err.print(
                     f"warning: the session could not be ended at the server: {error}", style="yellow", markup=False
                 )
-            async with file.locked():
-                file.forget(server)
+        await _leave(file, server)
 
     run(work())
     err.print(f"Logged out of {server}.", markup=False)
@@ -141,6 +142,11 @@ async def _kept(api: ApiClient, session: Session) -> Session:
     async with file.locked():
         file.keep(api.url, Login.of(session), make_current=True)
     return session
+
+
+async def _leave(file: CredentialsFile, url: str) -> None:
+    async with file.locked():
+        file.forget(url, leave=True)
 
 
 def _server(url: str | None, path: Path | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -126,15 +126,20 @@ def ask_password(prompt: str = "Password", *, from_stdin: bool, twice: bool = Fa
 
 
 def remove_all(
-    url: str | None, path: Path | None, targets: list[str], *, kind: str, yes: bool, revision: int | str | None = "*"
+    url: str | None,
+    path: Path | None,
+    targets: Mapping[str, str],
+    *,
+    kind: str,
+    yes: bool,
+    revision: int | str | None = "*",
 ) -> None:
-    """Delete several records of one kind after a question; `targets` are their paths in the API."""
-    names = ", ".join(target.rpartition("/")[2] for target in targets)
-    confirm(f"Delete {kind} {names}?", yes=yes)
+    """Delete several records of one kind after a question; `targets` are their paths in the API, and what they are called."""
+    confirm(f"Delete {kind} {', '.join(targets.values())}?", yes=yes)
 
     async def work(api: ApiClient) -> None:
-        for target in targets:
+        for target, name in targets.items():
             await api.delete(target, revision=revision)
-            err.print(f"deleted {target.rpartition('/')[2]}", markup=False)
+            err.print(f"deleted {name}", markup=False)
 
     with_api(url, path, work)

@@ -15,6 +15,8 @@ from voxbus.local.cli.common import err, out, print_plain
 
 Column = tuple[str, Callable[[dict[str, Any]], str | Text]]
 """Heading, and what a record shows under it."""
+Line = tuple[str, str | Text | None]
+"""Name and value of a record that is shown alone; None: it is not shown."""
 NOTHING: Final = "–"
 _MAX_TEXT: Final = 240
 _STATUS_STYLES: Final = {
@@ -49,12 +51,12 @@ def print_list(page: Mapping[str, Any], columns: Sequence[Column], *, as_json: b
         err.print("There are more: raise --limit, or use --all.", style="dim")
 
 
-def print_record(pairs: Sequence[tuple[str, str | Text | None]]) -> None:
-    """One record as lines of name and value; what is None is left out."""
+def print_record(lines: Sequence[Line]) -> None:
+    """One record as lines of name and value."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in pairs:
+    for name, value in lines:
         if value is not None:
             table.add_row(name, _plain(value))
     out.print(table)

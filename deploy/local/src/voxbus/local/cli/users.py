@@ -157,7 +157,7 @@ def delete(
     async def work(api: ApiClient) -> list[dict[str, Any]]:
         return [await _find(api, user) for user in users]
 
-    targets = [f"/users/{found['id']}" for found in with_api(url, path, work)]
+    targets = {f"/users/{found['id']}": found["email"] for found in with_api(url, path, work)}
     remove_all(url, path, targets, kind="user", yes=yes)
 
 
