@@ -7,7 +7,7 @@ that an agent made anew under an old id never meets versions of the old one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -66,11 +66,11 @@ class AgentRepository:
         """An agent with its list of versions, oldest first."""
         return await self._agents.find_one({"_id": agent_id, **_LIVE}, {"outbox": False})
 
-    async def page(self, where: Sequence[Mapping[str, Any]], request: PageRequest) -> tuple[list[Document], str | None]:
-        """Agents that fulfil every condition, without drafts."""
+    async def page(self, where: Mapping[str, Any], request: PageRequest) -> tuple[list[Document], str | None]:
+        """Agents that match, without drafts."""
         return await find_page(
             self._agents,
-            where={"$and": [_LIVE, *where]},
+            where={**where, **_LIVE},
             request=request,
             sorts=_SORTS,
             default="-created_at",

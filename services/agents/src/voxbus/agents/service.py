@@ -23,6 +23,7 @@ from voxbus.contracts import agents
 from voxbus.contracts.base import new_id
 from voxbus.contracts.event import Event
 from voxbus.contracts.rpc import FieldProblem, RequestErrorCode
+from voxbus.contracts.stage import Stage
 from voxbus.runtime.rpc import RequestFailedError, invalid, problems_of
 from voxbus.runtime.store.documents import idempotency, merge_patch, now
 
@@ -63,7 +64,9 @@ class AgentService:
 
     async def list(self, request: agents.ListAgents) -> agents.AgentPage:
         """A page of the agents that the actor sees."""
-        documents, cursor = await self._repository.page(list(_conditions(request)), request)
+        if _sees_nobody_of(request):
+            return agents.AgentPage(items=())
+        documents, cursor = await self._repository.page(_where(request), request)
         return agents.AgentPage(items=tuple(views.summary(document) for document in documents), next_cursor=cursor)
 
     async def replace(self, request: agents.ReplaceAgent) -> agents.Agent:
@@ -162,21 +165,27 @@ def _new_document(request: agents.CreateAgent, spec: agents.AgentSpec, owner: st
     return document
 
 
-def _conditions(request: agents.ListAgents) -> list[Mapping[str, Any]]:
-    conditions: list[Mapping[str, Any]] = []
-    if request.actor is not None and not request.actor.is_admin:
-        conditions.append({"user_id": request.actor.user_id})
+def _where(request: agents.ListAgents) -> dict[str, Any]:
+    """What a list asks for, as one flat query: not every server of MongoDB's protocol uses indexes below `$and`."""
+    where: dict[str, Any] = {}
     if request.user_id is not None:
-        conditions.append({"user_id": request.user_id})
+        where["user_id"] = request.user_id
+    if request.actor is not None and not request.actor.is_admin:
+        where["user_id"] = request.actor.user_id
     if request.name is not None:
         if "\0" in request.name:
             raise invalid("/name", "must not hold a null character")
-        conditions.append({"name_folded": {"$regex": re.escape(request.name.casefold())}})
+        where["name_folded"] = {"$regex": re.escape(request.name.casefold())}
     if request.published is not None:
-        conditions.append({"published_version": {"$ne": None} if request.published else None})
+        where["published_version"] = {"$ne": None} if request.published else None
     if request.language is not None:
-        conditions.append({"language": request.language})
+        where["language"] = request.language
     if request.provider is not None:
-        fields = ("stt_provider", "llm_provider", "tts_provider")
-        conditions.append({"$or": [{field: request.provider} for field in fields]})
-    return conditions
+        where["$or"] = [{f"{stage.value}_provider": request.provider} for stage in Stage]
+    return where
+
+
+def _sees_nobody_of(request: agents.ListAgents) -> bool:
+    """Whether the list is of an owner whose agents the actor does not see."""
+    owner, actor = request.user_id, request.actor
+    return owner is not None and actor is not None and not actor.sees(owner)
