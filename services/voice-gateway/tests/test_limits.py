@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from voxbus.contracts.call import CallEnded, CallStarted, EndReason
 from voxbus.contracts.native import Ended
-from voxbus.contracts.stage import ErrorCode
+from voxbus.contracts.stage import ErrorCode, Stage
 from voxbus.contracts.stt import SttOpen
 from voxbus.runtime.bus import LiveBus
 from voxbus.runtime.streams import OwnedStream, StageFailure, WorkerStream
@@ -44,6 +44,26 @@ async def test_a_stuck_model_is_apologised_for(stand: Stand) -> None:
     assert line.ended is not None
     assert line.ended.detail == "llm: timeout"
     assert [turn.agent_text for turn in line.turns] == ["One moment.", "Sorry."]
+
+
+async def test_a_model_may_wait_for_its_tool(stand: Stand) -> None:
+    """With an HTTP tool the language worker has the tool's time besides; the voice worker has not."""
+    http = {"url": "http://tool.example/", "timeout_s": 30}
+    call, line = await stand.call(tools=[{"name": "find", "kind": "http", "http": http}, {"name": "note"}])
+    answered = asyncio.Event()
+    stand.mind.replies.append(["One moment.", answered, "Found."])
+    await stand.heard.says("hello")
+    await until(lambda: any("One moment." in mouth.sentences for mouth in stand.mouth.handlers))
+    turn = call._dialogue.turn
+    await until(lambda: not turn.utterance.awaited and not call._playout.speaking and not call._playout.buffered_ms)
+    since = turn._progress_at
+    turn.check(since + 31)
+    assert turn._failure is None
+    answered.set()
+    await until(lambda: line.turns)
+    assert line.turns[0].agent_text == "One moment. Found."
+    assert turn._context.patience_s(Stage.LLM) == 32.0
+    assert turn._context.patience_s(Stage.TTS) == 2.0
 
 
 async def test_a_long_answer_is_no_standstill(stand: Stand) -> None:

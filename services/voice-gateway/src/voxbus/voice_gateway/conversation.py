@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from voxbus.contracts.llm import ChatMessage, LlmToolCalled, Role
+
+MAX_RESULT_CHARS: Final = 100_000
+"""Of tools' results in the conversation, the newest first: all of it goes to the model, in one message of the bus, each turn."""
+FORGOTTEN: Final = "(this result is no longer available; call the tool again if you need it)"
 
 
 def tool_messages(tool_calls: Iterable[LlmToolCalled]) -> tuple[ChatMessage, ...]:
@@ -37,9 +42,20 @@ class Conversation:
 
     def agent_said(self, heard: str, *, interrupted: bool, tool_calls: tuple[LlmToolCalled, ...] = ()) -> None:
         """The agent's turn: what was heard of it, and the tools it called, which have had their effect in any case."""
-        self._messages += tool_messages(tool_calls)
+        if tool_calls:
+            self._messages += tool_messages(tool_calls)
+            self._forget_results()
         if heard:
             self._messages.append(ChatMessage(role=Role.ASSISTANT, text=heard, interrupted=interrupted))
+
+    def _forget_results(self) -> None:
+        left = MAX_RESULT_CHARS
+        for place in range(len(self._messages) - 1, -1, -1):
+            message = self._messages[place]
+            if message.role is Role.TOOL:
+                left -= len(message.text)
+                if left < 0 and len(message.text) > len(FORGOTTEN):
+                    self._messages[place] = message.model_copy(update={"text": FORGOTTEN})
 
     @property
     def unanswered(self) -> bool:

@@ -36,6 +36,11 @@ class TurnContext:
     taken_over: TakenOver
     stall_timeout_s: float
 
+    def patience_s(self, stage: Stage) -> float:
+        """How long a stage may bring nothing: the model may wait for a tool."""
+        tools = self.agent.tools if stage is Stage.LLM else ()
+        return self.stall_timeout_s + max((tool.http.timeout_s for tool in tools if tool.http), default=0.0)
+
 
 @dataclass(frozen=True)
 class TurnResult:
@@ -118,9 +123,11 @@ class AgentTurn:
             return
         if playout.speaking or playout.buffered_ms or not bus.connected:  # the bus' absence is not the stages' fault
             self._progress_at = now
-        elif now - self._progress_at > self._context.stall_timeout_s:
-            stage = Stage.TTS if self.utterance.awaited or self._all_written else Stage.LLM
-            message = f"the {stage.value} stage brought nothing for {self._context.stall_timeout_s:g} s"
+            return
+        stage = Stage.TTS if self.utterance.awaited or self._all_written else Stage.LLM
+        patience_s = self._context.patience_s(stage)
+        if now - self._progress_at > patience_s:
+            message = f"the {stage.value} stage brought nothing for {patience_s:g} s"
             self._fail(stage, StageError(code=ErrorCode.TIMEOUT, message=message, retryable=True))
 
     # What happens.
