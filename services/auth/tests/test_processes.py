@@ -80,6 +80,7 @@ def service(mongo_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "VOXBUS_ARGON2_MEMORY_KIB": "1024",
         "VOXBUS_ARGON2_TIME_COST": "1",
         "VOXBUS_SIGNING_KEY_LEAD_S": "1",
+        "VOXBUS_SIGNING_KEY_CHECK_S": "600",  # the event alone tells the other process
         "VOXBUS_LOG_LEVEL": "DEBUG",
     }
     processes = []
