@@ -69,6 +69,20 @@ def merge(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def patch_between(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """The merge patch that makes `after` of `before`."""
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        known = before.get(name)
+        if name in before and known == value:
+            continue
+        if isinstance(known, dict) and isinstance(value, dict):
+            patch[name] = patch_between(known, value)
+        else:
+            patch[name] = value
+    return patch
+
+
 def edit_object(content: dict[str, Any], name: str) -> tuple[dict[str, Any], Path]:
     """What the user makes of it in $VISUAL or $EDITOR, and the file that holds it, which the caller removes.
 

@@ -86,13 +86,15 @@ def _message(problem: dict[str, Any], problems: Sequence[tuple[str, str]]) -> st
     if len(problems) > 1:
         return title
     if len(problems) == 1 and problems[0][1] == detail:
-        return f"{problems[0][0] or '/'}: {detail}"
+        return f"{problems[0][0]}: {detail}" if problems[0][0] else detail
     return detail or title
 
 
 def _lines(message: str, problems: Sequence[tuple[str, str]]) -> list[str]:
     """One line for each problem that the message does not tell already."""
-    lines = [f"  {pointer or '/'}: {text}" for pointer, text in problems if f"{pointer}: {text}" not in message]
+    lines = [f"  {pointer or '/'}: {text}" for pointer, text in problems]
+    if len(lines) == 1 and problems[0][1] in message:
+        return []
     more = len(lines) - _SHOWN_PROBLEMS
     return [*lines[:_SHOWN_PROBLEMS], f"  … and {more} more"] if more > 0 else lines
 

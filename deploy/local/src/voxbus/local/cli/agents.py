@@ -210,7 +210,7 @@ app.command("apply")(apply.apply)
 
 
 async def _edit_draft(api: ApiClient, agent: str) -> dict[str, Any] | None:
-    async def send(draft: dict[str, Any], revision: int) -> Any:
+    async def send(_before: dict[str, Any], draft: dict[str, Any], revision: int) -> Any:
         return await api.put(f"/agents/{agent}", draft, revision=revision)
 
     return await edit_in_editor(api, f"/agents/{agent}", lambda record: record["draft"], send)

@@ -56,6 +56,8 @@ def schedule(
         expected: int | str = revision or "*"
         if time is not None:
             expected = await _set_start(api, campaign, time, expected)
+        elif (await api.get(f"/campaigns/{campaign}"))["start_at"] is None:
+            raise UsageError("the campaign has no time to start at", "say it: --at '2030-05-02 09:30'")
         return await _move(api, campaign, CampaignMove.SCHEDULE, expected)
 
     _tell(with_api(url, path, work), as_json=as_json)

@@ -24,7 +24,7 @@ from voxbus.local.cli.remote import (
     with_api,
 )
 from voxbus.local.cli.show import Column, field, moment_in, print_json, print_list, print_record, status, when
-from voxbus.local.documents import merge, parse_settings, read_object
+from voxbus.local.documents import merge, parse_settings, patch_between, read_object
 from voxbus.local.errors import UsageError
 
 app = typer.Typer(name="campaigns", help="Campaigns and whom they call.", no_args_is_help=True)
@@ -190,10 +190,8 @@ async def _edit_in_editor(api: ApiClient, campaign: str) -> dict[str, Any] | Non
     def edited(record: dict[str, Any]) -> dict[str, Any]:
         return {name: record[name] for name in CampaignSpec.model_fields}
 
-    async def send(content: dict[str, Any], revision: int) -> Any:
-        # A patch has no other way to say that a field is gone.
-        gone = {name: None for name in CampaignSpec.model_fields if name not in content}
-        return await api.patch(f"/campaigns/{campaign}", {**content, **gone}, revision=revision)
+    async def send(before: dict[str, Any], after: dict[str, Any], revision: int) -> Any:
+        return await api.patch(f"/campaigns/{campaign}", patch_between(before, after), revision=revision)
 
     return await edit_in_editor(api, f"/campaigns/{campaign}", edited, send)
 
@@ -216,7 +214,7 @@ def _print_campaign(campaign: dict[str, Any]) -> None:
             ("owner", campaign["user_id"]),
             ("agent", campaign["agent_id"]),
             ("status", status(campaign)),
-            ("can be", ", ".join(campaign["allowed_moves"]) or "nothing: it has ended"),
+            ("moves", ", ".join(campaign["allowed_moves"]) or "none: it has ended"),
             ("contacts", str(campaign["contact_count"])),
             ("region", campaign["default_region"]),
             ("starts", moment_in(campaign["start_at"], zone)),

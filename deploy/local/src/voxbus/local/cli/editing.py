@@ -33,9 +33,12 @@ def merge_patches(file: Path | None, settings: list[str] | None) -> dict[str, An
 
 async def edit_in_editor(
     api: ApiClient, record_path: str, draft_of: Callable[[dict[str, Any]], dict[str, Any]],
-    send: Callable[[dict[str, Any], int], Awaitable[Any]],
+    send: Callable[[dict[str, Any], dict[str, Any], int], Awaitable[Any]],
 ) -> Any | None:  # fmt: skip
-    """Let the user edit what `draft_of` takes from the record, and `send` it; None when it was left as it was."""
+    """Let the user edit what `draft_of` takes from the record; None when it was left as it was.
+
+    `send` gets it as it was, as it is now, and the revision it had.
+    """
     record = await api.get(record_path)
     before = draft_of(record)
     after, file = edit_object(before, record_path.rpartition("/")[2])
@@ -43,7 +46,7 @@ async def edit_in_editor(
         file.unlink()
         return None
     try:
-        answer = await send(after, record["revision"])
+        answer = await send(before, after, record["revision"])
     except CommandError as error:
         error.hint = f"what you wrote is in {file}" + (f"; {error.hint}" if error.hint else "")
         raise
