@@ -11,7 +11,7 @@ from voxbus.voice_gateway.rest.backend import Backend
 from voxbus.voice_gateway.rest.errors import install_handlers
 from voxbus.voice_gateway.rest.middleware import RequestMiddleware
 from voxbus.voice_gateway.rest.openapi import DESCRIPTION, TAGS, document
-from voxbus.voice_gateway.rest.routes import agents, api_keys, auth, campaigns, platform, users
+from voxbus.voice_gateway.rest.routes import agents, api_keys, auth, campaigns, contacts, platform, users
 
 VERSION: Final = "0.1.0"
 _EXPOSED: Final = ("ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After", "X-Request-Id")
@@ -60,7 +60,7 @@ def _with_routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for noun in (auth, api_keys, users, agents, campaigns, platform):
+    for noun in (auth, api_keys, users, agents, campaigns, contacts, platform):
         # Flat, not included: an included router is matched anew for each request.
         app.router.routes.extend(noun.router.routes)
     return app

@@ -31,7 +31,11 @@ _FORM_BYTES: Final = 64 * 1024
 """Of a form around a file: boundaries, headers, other fields."""
 _BATCH_BYTES: Final = 400_000
 """A request must fit in a message of the bus, 1 MiB."""
-_TRIES: Final = 4
+FIRST_PAUSE_S: Final = 0.5
+"""Between two tries of a batch; the next ones are longer."""
+_TRIES: Final = 5
+_STALLED_S: Final = 30.0
+"""Without a byte of the file; a slow line is no reason to give up."""
 _CHARSET: Final = re.compile(r';\s*charset="?([\w.:-]+)"?', re.IGNORECASE)
 _CHARSETS: Final = frozenset({"ascii", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "iso8859-1", "cp1252"})
 
@@ -71,7 +75,7 @@ async def received(request: Request) -> AsyncIterator[ContactsFile]:
             raise invalid_body("", str(error)) from None
 
 
-async def add_contacts(file: ContactsFile, contact_count: int, add: AddBatch) -> ImportReport:
+async def import_file(file: ContactsFile, contact_count: int, add: AddBatch) -> ImportReport:
     """Send the rows on; `contact_count` are there before.
 
     Raises what `add` raises, saying how many rows were taken by then. A batch is sent again when the service was away: what it
@@ -148,7 +152,7 @@ async def _persistently(add: AddBatch, rows: tuple[ContactRow, ...]) -> Contacts
         except RequestFailedError as error:
             if not error.error.retryable or tried == _TRIES:
                 raise
-            await asyncio.sleep(0.5 * 2**tried)
+            await asyncio.sleep(FIRST_PAUSE_S * 2 ** (tried - 1))
     raise AssertionError("unreachable")
 
 
@@ -193,13 +197,20 @@ async def _from_form(request: Request) -> AsyncIterator[BinaryIO]:
 
 
 async def _limited(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    """The body, and 413 as soon as it is known to be too large."""
+    """The body. 413 as soon as it is known to be too large, 408 when nothing more of it comes."""
     announced = request.headers.get("content-length", "")
-    size = int(announced) if announced.isdigit() else 0
-    if size > limit:
+    if announced.isdigit() and int(announced) > limit:
         raise _too_large()
     size = 0
-    async for chunk in request.stream():
+    chunks = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(_STALLED_S):
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            raise ProblemError(408, "the file stopped coming", headers={"Connection": "close"}) from None
+        if chunk is None:
+            return
         size += len(chunk)
         if size > limit:
             raise _too_large()

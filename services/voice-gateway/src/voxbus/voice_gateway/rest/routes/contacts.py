@@ -13,7 +13,7 @@ from voxbus.contracts.access import Actor, Permission
 from voxbus.voice_gateway.rest.answers import answer, answer_page, done
 from voxbus.voice_gateway.rest.backend import AskServices
 from voxbus.voice_gateway.rest.bodies import JsonBody
-from voxbus.voice_gateway.rest.contacts_upload import CSV, MULTIPART, ImportReport, add_contacts, received
+from voxbus.voice_gateway.rest.contacts_upload import CSV, MULTIPART, ImportReport, import_file, received
 from voxbus.voice_gateway.rest.deps import DEFAULT_LIMIT, Cursor, Limit, RecordId, require
 from voxbus.voice_gateway.rest.openapi import problems
 from voxbus.voice_gateway.rest.routing import api_router
@@ -101,7 +101,7 @@ async def list_contacts(
 
 
 @router.post("", response_model=campaigns.ContactsAdded, responses=problems(409))
-async def add_some_contacts(
+async def add_contacts(
     campaign_id: RecordId,
     actor: Annotated[Actor, _WRITE],
     body: Annotated[ContactsBody, Depends(JsonBody(ContactsBody, examples={"contacts": _CONTACTS}))],
@@ -119,7 +119,7 @@ async def add_some_contacts(
     return answer(await services.request(campaigns.ADD_CONTACTS, wanted, timeout_s=_BATCH_TIMEOUT_S))
 
 
-@router.post("/import", response_model=ImportReport, responses=problems(409, 413, 415, 422), openapi_extra=_UPLOAD)
+@router.post("/import", response_model=ImportReport, responses=problems(408, 409, 413, 415, 422), openapi_extra=_UPLOAD)
 async def import_contacts(
     request: Request, campaign_id: RecordId, actor: Annotated[Actor, _WRITE], services: AskServices
 ) -> Response:
@@ -139,7 +139,7 @@ async def import_contacts(
         return await services.request(campaigns.ADD_CONTACTS, wanted, timeout_s=_BATCH_TIMEOUT_S)
 
     async with received(request) as file:
-        return answer(await add_contacts(file, campaign.contact_count, add))
+        return answer(await import_file(file, campaign.contact_count, add))
 
 
 @router.get("/{contact_id}", response_model=campaigns.Contact)
