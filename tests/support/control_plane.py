@@ -149,11 +149,10 @@ class ControlPlane:
 
     def log_in(self, email: str = ADMIN_EMAIL, password: str = ADMIN_PASSWORD) -> httpx.Client:
         """A client with an access token; the admin's by default."""
-        client = httpx.Client(base_url=self.url, timeout=20)
-        answer = client.post("/auth/login", json={"email": email, "password": password})
+        answer = httpx.post(f"{self.url}/auth/login", json={"email": email, "password": password}, timeout=20)
         assert answer.status_code == 200, answer.text
-        client.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
-        return client
+        headers = {"authorization": f"Bearer {answer.json()['access_token']}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20)
 
     def new_user(self, admin: httpx.Client, email: str, password: str = ADMIN_PASSWORD) -> httpx.Client:
         """Make a user and log in."""
