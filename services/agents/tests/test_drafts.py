@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from agents_stand import AgentsStand, Neighbours, admin, user
 
@@ -59,6 +61,14 @@ async def test_create_repeated(around: Neighbours) -> None:
     assert (await around.refused(agents.CREATE_AGENT, other)).code is RequestErrorCode.KEY_REUSED
     another = await around.ask(agents.CREATE_AGENT, request.model_copy(update={"actor": user()}))
     assert another.agent.id != first.agent.id
+
+
+async def test_created_by_two_at_once(around: Neighbours) -> None:
+    """The same create sent to two processes at once makes one agent."""
+    request = agents.CreateAgent(actor=user(), spec=SPEC, idempotency_key="k")
+    made = await asyncio.gather(*(around.ask(agents.CREATE_AGENT, request) for _ in range(8)))
+    assert len({item.agent.id for item in made}) == 1
+    assert [item.replayed for item in made].count(False) == 1
 
 
 async def test_chosen_id(around: Neighbours) -> None:

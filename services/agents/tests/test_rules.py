@@ -35,9 +35,9 @@ def tool(**parameters: Any) -> Tool:
     return Tool(name="t", parameters=parameters)
 
 
-def http_tool(headers: dict[str, str], secret_headers: dict[str, str]) -> Tool:
+def http_tool(headers: dict[str, str], secret_headers: dict[str, str], url: str = "https://a.example") -> Tool:
     """A tool that sends headers."""
-    http = HttpEndpoint(url="https://a.example", headers=headers, secret_headers=secret_headers)
+    http = HttpEndpoint(url=url, headers=headers, secret_headers=secret_headers)
     return Tool(name="t", kind=ToolKind.HTTP, http=http)
 
 
@@ -57,6 +57,9 @@ def test_known_providers_are_fine(stage: Stage) -> None:
         ({"tools": [tool(), tool()]}, "/tools/1/name"),
         ({"tools": [http_tool({"A": "1", "a": "2"}, {})]}, "/tools/0/http/headers/a"),
         ({"tools": [http_tool({"A": "1"}, {"a": "2"})]}, "/tools/0/http/secret_headers/a"),
+        ({"tools": [http_tool({}, {}, "https://a.example:99999/")]}, "/tools/0/http/url"),
+        ({"tools": [http_tool({}, {}, "https://:80/")]}, "/tools/0/http/url"),
+        ({"tools": [http_tool({}, {}, "https://[::1/")]}, "/tools/0/http/url"),
         ({"tools": [tool(properties={})]}, "/tools/0/parameters/type"),
         ({"tools": [tool(type="array")]}, "/tools/0/parameters/type"),
         ({"tools": [tool(type="object", properties=[])]}, "/tools/0/parameters/properties"),
@@ -90,6 +93,7 @@ def test_wrong(wrong: dict[str, Any], path: str) -> None:
         {"tools": [tool(type="object", properties={"a": True, "b": {"type": ["string", "null"]}}, required=["a"])]},
         {"tools": [tool(type="object", **{"$defs": {"a": {}}}, properties={"a": {"$ref": "#/$defs/a"}})]},
         {"llm_settings": {"a": nested(MAX_DEPTH - 1)}},
+        {"tools": [http_tool({}, {}, "http://[::1]:8080/x?y=1")]},
     ],
 )
 def test_fine(fine: dict[str, Any]) -> None:
@@ -135,3 +139,11 @@ def test_stored_text() -> None:
     """A spec comes out of its stored text as it went in, whatever its keys and numbers are."""
     content = spec(llm_settings={"$ref": None, "a.b": 10**30, "": [1.5, True]}, metadata={"k": "\N{SNOWMAN}"})
     assert read_spec(spec_text(content)) == content
+
+
+def test_broken_text() -> None:
+    """What is said of a stored text that cannot be read quotes nothing of it."""
+    with pytest.raises(ValueError, match="in 1 places") as failure:
+        read_spec('{"name": "Desk", "limits": "hush"}')
+    assert failure.value.__cause__ is None
+    assert "hush" not in str(failure.value)

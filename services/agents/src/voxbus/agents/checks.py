@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from voxbus.agents.domain import spec_text
 from voxbus.agents.pointers import pointer
@@ -55,8 +56,22 @@ def _tools(spec: AgentSpec) -> Iterator[FieldProblem]:
         if tool.name in names:
             yield FieldProblem(path=pointer("tools", number, "name"), message=f"another tool is called {tool.name}")
         names.add(tool.name)
+        yield from _address(number, tool)
         yield from _headers(number, tool)
         yield from _parameters(pointer("tools", number, "parameters"), tool.parameters)
+
+
+def _address(number: int, tool: Tool) -> Iterator[FieldProblem]:
+    """Which addresses may be called is the worker's to say; that there is one is seen here."""
+    if tool.http is None:
+        return
+    try:
+        parts = urlsplit(tool.http.url)
+        fine = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine:
+        yield FieldProblem(path=pointer("tools", number, "http", "url"), message="no host and port can be read in it")
 
 
 def _headers(number: int, tool: Tool) -> Iterator[FieldProblem]:

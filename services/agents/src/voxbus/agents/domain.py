@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from voxbus.contracts.agent import AgentConfig, StageChoice
 from voxbus.contracts.agents import AgentSpec
@@ -23,8 +23,11 @@ def spec_text(spec: AgentSpec) -> str:
 
 
 def read_spec(text: str) -> AgentSpec:
-    """The spec of a stored text."""
-    return AgentSpec.model_validate_json(text)
+    """The spec of a stored text. Raises ValueError, which quotes nothing of it: there are secrets in it."""
+    try:
+        return AgentSpec.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(f"a stored spec does not fit its contract, in {error.error_count()} places") from None
 
 
 def content_hash(text: str) -> str:
