@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,8 +17,8 @@ from voxbus.auth.settings import AuthSettings
 from voxbus.contracts.rpc import RequestErrorCode
 from voxbus.runtime.rpc import RequestFailedError
 
-_PATIENCE_S: Final = 2.5
-"""Below the time after which the sender of a request stops waiting: an answer after that helps nobody."""
+_PATIENCE_S: Final = 1.5
+"""With the time of a hash, below the time after which the sender of a request stops waiting: a later answer helps nobody."""
 _MOST_AT_ONCE: Final = 16
 """Running and waiting; fewer than the requests a process works on, so that logins never hold up the rest."""
 T = TypeVar("T")
@@ -26,8 +27,8 @@ T = TypeVar("T")
 class Passwords:
     """Makes and checks hashes.
 
-    Each takes tens of milliseconds and `argon2_memory_kib` on purpose, so they run in a few threads of their own: a burst of
-    logins waits its turn, and beyond 16 of them, or 2.5 s, is told to come back: RequestFailedError (UNAVAILABLE, retryable).
+    Each takes a tenth of a second and `argon2_memory_kib` on purpose, so they run in a few threads of their own: a burst of
+    logins waits its turn, and beyond 16 of them, or 1.5 s, is told to come back: RequestFailedError (UNAVAILABLE, retryable).
     """
 
     def __init__(self, settings: AuthSettings) -> None:
@@ -36,7 +37,10 @@ class Passwords:
             memory_cost=settings.argon2_memory_kib,
             parallelism=settings.argon2_parallelism,
         )
-        self._threads = ThreadPoolExecutor(settings.argon2_concurrency, thread_name_prefix="argon2")
+        # One uses `parallelism` cores already.
+        concurrency = settings.argon2_concurrency or max(1, (os.cpu_count() or 1) // settings.argon2_parallelism)
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="argon2")
+        self._free = asyncio.Semaphore(concurrency)
         self._at_once = 0
         # Checked when there is no user, so that the answer takes as long as with one.
         self._nobody = self._hasher.hash("nobody has this password")
@@ -71,8 +75,11 @@ class Passwords:
             raise _busy()
         self._at_once += 1
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-            return await asyncio.wait_for(running, _PATIENCE_S)
+            await asyncio.wait_for(self._free.acquire(), _PATIENCE_S)
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            finally:
+                self._free.release()
         except TimeoutError:
             raise _busy() from None
         finally:

@@ -37,6 +37,9 @@ class AuthSettings(StoreSettings):
     argon2_memory_kib: int = Field(default=65536, ge=1024, le=4 * 1024 * 1024)
     argon2_time_cost: int = Field(default=3, ge=1, le=100)
     argon2_parallelism: int = Field(default=4, ge=1, le=64)
-    argon2_concurrency: int = Field(
-        default=2, ge=1, le=64, description="Passwords hashed at a time; each takes argon2_memory_kib."
+    argon2_concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Passwords hashed at a time, each in argon2_memory_kib; unset: as many as there are cores for.",
     )
