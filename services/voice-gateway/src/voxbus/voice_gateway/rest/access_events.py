@@ -81,17 +81,22 @@ class AccessEvents:
         )
         try:
             past = await self._client.jetstream(timeout=2).pull_subscribe(_USERS, stream="EVENTS", config=config)
-            while True:
-                messages = await past.fetch(_BATCH, timeout=1)
-                for message in messages:
-                    await self._on_event(message)
-                if not messages or messages[-1].metadata.num_pending == 0:
-                    break
-        except nats.errors.TimeoutError:
-            pass  # there was nothing left
         except _TROUBLE as error:
             log.warning("past events of users cannot be read, trying again", reason=type(error).__name__)
             return False
+        try:
+            left = (await past.consumer_info()).num_pending
+            while left:
+                messages = await past.fetch(min(left, _BATCH), timeout=2)
+                for message in messages:
+                    await self._on_event(message)
+                left = messages[-1].metadata.num_pending or 0
+        except _TROUBLE as error:
+            log.warning("past events of users cannot be read, trying again", reason=type(error).__name__)
+            return False
+        finally:
+            with suppress(nats.errors.Error):  # else the connection waits for it when it is closed
+                await past.unsubscribe()
         return True
 
     async def _on_event(self, message: Msg) -> None:
