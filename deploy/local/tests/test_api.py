@@ -216,6 +216,16 @@ async def test_items_follow_the_cursor_to_the_end(rest: FakeRest) -> None:
     assert {seen.query["published"] for seen in rest.seen} == {"true"}
 
 
+async def test_a_long_list_waits_out_the_rate_limit(rest: FakeRest) -> None:
+    """A page that follows another is asked for again when the server says so; the first one fails at once."""
+    refused = problem(429, "rate_limited", "too many requests", retry_after="0")
+    rest.on("GET", "/agents", {"items": [1], "next_cursor": "c1"}, refused, {"items": [2]}, refused)
+    async with ApiClient(rest.url, ApiKeyAccess("vxk_good")) as api:
+        assert [item async for item in api.items("/agents")] == [1, 2]
+        with pytest.raises(ApiError, match="too many"):
+            await api.page("/agents", limit=10)
+
+
 async def test_revisions_are_sent_as_entity_tags(rest: FakeRest) -> None:
     """A number becomes a strong tag; `*` stays."""
     rest.on("PATCH", "/agents/a", {})

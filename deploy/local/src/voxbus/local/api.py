@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -15,7 +16,7 @@ import httpx
 from voxbus.local.access import Access, Anonymous, LoginAccess
 from voxbus.local.credentials import CREDENTIALS_FILE, CredentialsFile
 from voxbus.local.errors import GatewayUnreachableError, UsageError
-from voxbus.local.problem import error_of
+from voxbus.local.problem import ApiError, error_of
 from voxbus.local.state import StackInfo, StateDir
 
 MAX_PAGE: Final = 100
@@ -106,9 +107,17 @@ class ApiClient:
         return (await self.request("POST", path, content=content, headers={"content-type": content_type})).data
 
     async def page(self, path: str, *, limit: int, cursor: str | None = None, **params: Any) -> dict[str, Any]:
-        """One page of at most `limit` items (100 are the most there can be)."""
-        answer: dict[str, Any] = await self.get(path, limit=min(limit, MAX_PAGE), cursor=cursor, **params)
-        return answer
+        """One page of at most `limit` items (100 are the most there can be). A page that follows another waits its turn."""
+        answer: dict[str, Any]
+        while True:
+            try:
+                answer = await self.get(path, limit=min(limit, MAX_PAGE), cursor=cursor, **params)
+            except ApiError as error:
+                if cursor is None or error.status != httpx.codes.TOO_MANY_REQUESTS or error.retry_after_s is None:
+                    raise
+                await asyncio.sleep(error.retry_after_s)
+            else:
+                return answer
 
     async def items(self, path: str, **params: Any) -> AsyncIterator[Any]:
         """All items of a list, page after page."""

@@ -30,12 +30,14 @@ class ApiError(CommandError):
         problems: Sequence[tuple[str, str]] = (),
         hint: str = "",
         request_id: str | None = None,
+        retry_after_s: int | None = None,
     ) -> None:
         super().__init__("\n".join([message, *_lines(message, problems)]), hint)
         self.status = status
         self.code = code
         self.problems = tuple(problems)
         self.request_id = request_id
+        self.retry_after_s = retry_after_s
 
 
 class AccessRefusedError(ApiError):
@@ -72,6 +74,7 @@ def error_of(response: httpx.Response) -> CommandError:
         problems=problems,
         hint=_hint(response, request_id),
         request_id=request_id,
+        retry_after_s=retry_after_s(response),
     )
 
 
