@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 import structlog.testing
+from prometheus_client import REGISTRY
 from rpc_stand import connected, serving
 from servers import NatsServer
 
@@ -22,8 +23,8 @@ from voxbus.contracts.agents import (
     PatchAgent,
 )
 from voxbus.contracts.rpc import Done, FieldProblem, RequestError, RequestErrorCode
-from voxbus.runtime.bus import EventBus
-from voxbus.runtime.rpc import RequestFailedError, RpcClient, RpcServer
+from voxbus.runtime.bus import EventBus, NoWorkerError
+from voxbus.runtime.rpc import RequestFailedError, RpcClient, RpcServer, not_found
 
 pytestmark = pytest.mark.integration
 
@@ -36,6 +37,11 @@ async def events(nats_url: str) -> AsyncIterator[EventBus]:
     """The bus of the one who asks."""
     async with connected(nats_url) as bus:
         yield bus
+
+
+def sample(name: str, **labels: str) -> float:
+    """The value of a metric."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 async def failure(client: RpcClient, *, timeout_s: float = 3.0) -> RequestError:
@@ -69,6 +75,35 @@ async def test_a_result_is_given_back(nats_url: str, events: EventBus) -> None:
 
     async with serving(nats_url, "agents", {DELETE_AGENT: delete}):
         assert await RpcClient(events).request(DELETE_AGENT, DELETE) == Done()
+
+
+async def test_requests_are_counted_on_both_sides(nats_url: str, events: EventBus) -> None:
+    """Who asks and who answers count by service, operation and outcome, never by an id."""
+
+    async def delete(request: DeleteAgent) -> Done:
+        raise not_found("agent")
+
+    labels = {"service": "agents", "operation": "delete", "outcome": "not_found"}
+    names = ("voxbus_rpc_served_total", "voxbus_rpc_asked_total")
+    before = [sample(name, **labels) for name in names]
+    async with serving(nats_url, "agents", {DELETE_AGENT: delete}):
+        await failure(RpcClient(events))
+    assert [sample(name, **labels) for name in names] == [count + 1 for count in before]
+
+
+async def test_what_a_handler_logs_carries_the_trace(nats_url: str, events: EventBus) -> None:
+    """The trace id of a request is bound while it is worked on, and only there."""
+
+    async def delete(_request: DeleteAgent) -> Done:
+        structlog.get_logger("test").info("deleting")
+        return Done()
+
+    traced = DELETE.model_copy(update={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        async with serving(nats_url, "agents", {DELETE_AGENT: delete}):
+            await RpcClient(events).request(DELETE_AGENT, traced)
+            await RpcClient(events).request(DELETE_AGENT, DELETE)
+    assert [line.get("trace_id") for line in logs if line["event"] == "deleting"] == ["a" * 32, None]
 
 
 async def test_a_typed_failure_is_given_back_whole(nats_url: str, events: EventBus) -> None:
@@ -268,3 +303,27 @@ async def test_no_request_is_lost_when_one_of_two_processes_stops(
         stopping.set()
         await asyncio.gather(*load)
     assert sorted(done) == sorted(asked)
+
+
+async def test_a_drain_without_a_bus_is_quick(nats_server: NatsServer) -> None:
+    """A process that stops while the bus is away does not wait for it, nor comes back to the group when it is there."""
+
+    async def delete(_request: DeleteAgent) -> Done:
+        raise AssertionError("not reached")
+
+    async with connected(nats_server.url, "agents") as events:
+        server = RpcServer(events, "agents")
+        server.answer(DELETE_AGENT, delete)
+        await server.start()
+        nats_server.stop()
+        while events.connected:
+            await asyncio.sleep(0.01)
+        started = time.monotonic()
+        await server.drain()
+        assert time.monotonic() - started < 1
+        await asyncio.to_thread(nats_server.start)
+        while not events.connected:
+            await asyncio.sleep(0.01)
+        await events.flush()
+        with pytest.raises(NoWorkerError):
+            await events.request(DELETE_AGENT.subject, DELETE.encode(), 3)

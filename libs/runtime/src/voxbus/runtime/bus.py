@@ -57,7 +57,10 @@ async def _flush(client: Client) -> None:
 
 async def _leave(client: Client, subscription: Subscription) -> None:
     # `unsubscribe` drops what was under way, and so may nats-py's `drain` alone (see `_flush`).
-    with suppress(nats.errors.Error):  # the bus is away, and the subscription with it
+    with suppress(nats.errors.Error):
+        if not client.is_connected:  # nothing can be answered, and it must not come back with the bus
+            await subscription.unsubscribe()
+            return
         await client._send_unsubscribe(subscription._id)
         await _flush(client)
         await subscription.drain()  # type: ignore[no-untyped-call]
@@ -172,8 +175,10 @@ class LiveBus:
             await self._client.close()
 
 
-async def _raw_body(message: NatsMessage) -> bytes:
-    return message.body
+async def _as_it_came(message: NatsMessage) -> Msg:
+    # A decoder makes what the handler gets: left out, bytes are tried as JSON, and a `Context` parameter instead costs
+    # a turn in a worker thread for each message, which is more than all the rest of FastStream.
+    return message.raw_message
 
 
 class EventBus:
@@ -258,11 +263,11 @@ class EventBus:
         Nothing is answered but what the handler answers (`message.respond`): an event that was published durably carries a
         reply subject of JetStream's, where FastStream's automatic answer would be taken for the acknowledgement.
         """
-        subscriber = self.broker.subscriber(subject, queue=queue, decoder=_raw_body, no_reply=True)
+        subscriber = self.broker.subscriber(subject, queue=queue, decoder=_as_it_came, no_reply=True)
 
         @subscriber
-        async def handle(message: NatsMessage) -> None:
-            await handler(message.raw_message)
+        async def handle(message: Any) -> None:
+            await handler(message)
 
         await subscriber.start()
         return subscriber

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
+
+import structlog
+from pymongo.errors import PyMongoError
 
 from voxbus.runtime.process import Application, Context
 from voxbus.runtime.rpc import RpcClient, RpcServer
 from voxbus.runtime.store import DocumentStore, StoreSettings, store_failure
 from voxbus.runtime.store.migrations import Migration, migrate
 from voxbus.runtime.store.outbox import OutboxRelay
+
+log = structlog.get_logger(__name__)
+
+_AGAIN_S = 0.5
 
 
 class ServiceApplication(Application):
@@ -34,7 +42,10 @@ class ServiceApplication(Application):
         context.health.add("mongodb", self.store.problem)
 
     async def prepare(self) -> None:
-        """What the service does when its collections are there and before it answers."""
+        """What the service does when its collections are there and before it answers.
+
+        It is repeated when the store goes away in the middle.
+        """
 
     async def start(self) -> None:
         """Wait for the store, bring it up to date, then answer.
@@ -42,12 +53,24 @@ class ServiceApplication(Application):
         When the store goes away later, requests fail with UNAVAILABLE until it is back.
         """
         await self.store.start()
-        await self.store.reachable()
-        await migrate(self.store, self._service, self._migrations)
-        await self.prepare()
+        await self._prepare_store()
         await self.relay.start()
         await self.rpc.start()
         self._started = True
+
+    async def _prepare_store(self) -> None:
+        while True:
+            await self.store.reachable()
+            try:
+                await migrate(self.store, self._service, self._migrations)
+                await self.prepare()
+            except PyMongoError as error:
+                if store_failure(error) is None:
+                    raise
+                log.warning("the store went away during the start, trying again", error=type(error).__name__)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
 
     async def drain(self) -> None:
         """Leave requests to the other processes and answer those that have begun."""

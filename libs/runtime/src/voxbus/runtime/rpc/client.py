@@ -52,15 +52,14 @@ class RpcClient:
 
     async def _ask(self, operation: Operation[RequestT, ResultT], request: RequestT, timeout_s: float) -> ResultT:
         payload = request.encode()
-        for tries_left in (1, 0) if operation.safe else (0,):
+        tries_left = 2 if operation.safe else 1
+        while True:
+            tries_left -= 1
             try:
-                reply = await self._somebody(operation, payload, timeout_s)
+                return _result(operation, await self._somebody(operation, payload, timeout_s))
             except TimeoutError:
-                if tries_left:
-                    continue
-                raise unavailable(f"the service {operation.service} did not answer in time") from None
-            return _result(operation, reply)
-        raise AssertionError("unreachable")
+                if not tries_left:
+                    raise unavailable(f"the service {operation.service} did not answer in time") from None
 
     async def _somebody(self, operation: Operation[Any, Any], payload: bytes, timeout_s: float) -> bytes:
         """The answer of a process of the service, waiting a little for one to be there."""

@@ -13,6 +13,7 @@ import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from pydantic import ValidationError
+from structlog.contextvars import bind_contextvars
 
 from voxbus.contracts.base import Message
 from voxbus.contracts.rpc import Operation, Reply, Request, RequestError, RequestErrorCode, RequestT, ResultT
@@ -116,6 +117,7 @@ class RpcServer:
         request: Request | None = None
         try:
             request = answering.operation.request.model_validate_json(payload)
+            bind_contextvars(trace_id=trace_id(request.traceparent))  # of this task, which is this request's alone
             result = await answering.handler(request)
             return _success(result), "ok"
         except Exception as error:  # every request is answered
@@ -130,15 +132,14 @@ class RpcServer:
                 code=RequestErrorCode.INVALID, message="the request is not valid", problems=problems_of(error)
             )
         known = self._translate(error) if self._translate else None
-        trace = trace_id(request.traceparent) if request else None
         if known:
-            log.warning("request failed", operation=operation.name, error=type(error).__name__, trace_id=trace)
+            log.warning("request failed", operation=operation.name, error=type(error).__name__)
             return known.error
         # Not the exception's text: those of stores and validation quote the record.
         where = traceback.format_tb(error.__traceback__)
         kind = type(error).__name__
-        log.error("request failed", operation=operation.name, error=kind, traceback="".join(where), trace_id=trace)
-        log.debug("request failed", operation=operation.name, exc_info=error, trace_id=trace)
+        log.error("request failed", operation=operation.name, error=kind, traceback="".join(where))
+        log.debug("request failed", operation=operation.name, exc_info=error)
         return RequestError(code=RequestErrorCode.INTERNAL, message="something went wrong inside")
 
 

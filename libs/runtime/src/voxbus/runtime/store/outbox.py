@@ -81,7 +81,9 @@ class OutboxRelay:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._failed_sweeps = 0
-        self._troubled = False
+        self._sweep_at = 0.0
+        self._troubled: set[str] = set()
+        """Collections whose events wait."""
 
     async def start(self) -> None:
         """Begin; the first sweep runs at once."""
@@ -102,16 +104,15 @@ class OutboxRelay:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        sweep_at = loop.time()
         while not self._stopping:
             await self._relay_nudged()
             if self._wake.is_set() and not self._stopping:  # more came meanwhile: this is a load
                 await asyncio.sleep(_GATHER_S)
-            if loop.time() >= sweep_at:
+            if loop.time() >= self._sweep_at:
                 await self._sweep()
-                sweep_at = loop.time() + min(_SWEEP_S * 2**self._failed_sweeps, _SLOWEST_SWEEP_S)
+                self._sweep_at = loop.time() + min(_SWEEP_S * 2**self._failed_sweeps, _SLOWEST_SWEEP_S)
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(sweep_at):
+                async with asyncio.timeout_at(self._sweep_at):
                     await self._wake.wait()
         await self._relay_nudged()
 
@@ -121,45 +122,50 @@ class OutboxRelay:
             ids = list(nudged)
             nudged.clear()
             for start in range(0, len(ids), _BATCH):
-                await self._try(name, {"_id": {"$in": ids[start : start + _BATCH]}})
+                some = {"_id": {"$in": ids[start : start + _BATCH]}}
+                trouble = await self._relay(name, some)
+                if trouble:
+                    self._waits(name, trouble)
+                elif name in self._troubled:
+                    self._sweep_at = 0.0  # it works again: what waits need not wait for its turn
 
     async def _sweep(self) -> None:
+        """Relay what should have been relayed by now, batch after batch, until one fails."""
         fine = True
         for name in self._nudged:
             overdue = {"outbox.at": {"$lte": now() - timedelta(seconds=_FOREIGN_S)}}
-            fine = await self._try(name, overdue) and fine
+            trouble = await self._relay(name, overdue, everything=True)
+            await self._measure(name, overdue if trouble else None)
+            if trouble:
+                fine = False
+                self._waits(name, trouble)
+            elif name in self._troubled:
+                self._troubled.discard(name)
+                log.info("events are published again", collection=name)
         self._failed_sweeps = 0 if fine else self._failed_sweeps + 1
 
-    async def _try(self, name: str, which: Document) -> bool:
-        """Relay the documents that match; whether all is published. The caller comes again for what is not."""
+    def _waits(self, name: str, trouble: Exception) -> None:
+        if name not in self._troubled:
+            self._troubled.add(name)
+            kind = str(trouble) if isinstance(trouble, BusUnavailableError) else type(trouble).__name__
+            log.warning("events wait in their documents", collection=name, error=kind)
+
+    async def _relay(self, name: str, which: Document, *, everything: bool = False) -> Exception | None:
+        """Publish and remove a batch of what matches, or all of it; what stopped it. The caller comes again for the rest."""
         collection = self._store.collection(name)
         try:
-            trouble = await self._relay(name, collection, which)
-            if "outbox.at" in which:
-                await _measure(name, collection if trouble else None, which)
+            while True:
+                documents = await collection.find(which, {"outbox": 1, "deleted": 1}).limit(_BATCH).to_list()
+                results = await asyncio.gather(*(self._publish(name, document) for document in documents))
+                await _remove(collection, documents, [published for published, _ in results])
+                failures = [failure for _, failure in results if failure]
+                if failures or not everything or self._stopping or len(documents) < _BATCH:
+                    return failures[0] if failures else None
         except PyMongoError as error:
-            trouble = error
+            return error
         except Exception as error:
-            log.exception("relaying events failed", collection=name)
-            trouble = error
-        if trouble and not self._troubled:
-            log.warning("events wait in their documents", collection=name, error=str(trouble) or type(trouble).__name__)
-        elif self._troubled and not trouble:
-            log.info("events are published again", collection=name)
-        self._troubled = trouble is not None
-        return trouble is None
-
-    async def _relay(self, name: str, collection: AsyncCollection[Document], which: Document) -> Exception | None:
-        """Publish batch after batch, and return what stopped it."""
-        while True:
-            documents = await collection.find(which, {"outbox": 1, "deleted": 1}).limit(_BATCH).to_list()
-            results = await asyncio.gather(*(self._publish(name, document) for document in documents))
-            await _remove(collection, documents, [published for published, _ in results])
-            failures = [failure for _, failure in results if failure]
-            if failures:
-                return failures[0]
-            if len(documents) < _BATCH or "_id" in which:
-                return None
+            log.exception("relaying events failed", collection=name)  # ours: the rest is relayed all the same
+            return error
 
     async def _publish(self, name: str, document: Document) -> tuple[list[str], Exception | None]:
         """Publish the entries of a document, in order; the ids of those that are kept, and what stopped it."""
@@ -175,6 +181,21 @@ class OutboxRelay:
             OUTBOX_PUBLISHED.labels(name, "ok").inc()
             published.append(waiting["id"])
         return published, None
+
+    async def _measure(self, name: str, overdue: Document | None) -> None:
+        """Set the gauges; `overdue` is None when nothing waits."""
+        waiting, age_s = 0, 0.0
+        if overdue:
+            collection = self._store.collection(name)
+            try:
+                waiting = await collection.count_documents(overdue)
+                oldest = await collection.find(overdue, {"outbox": 1}).sort("outbox.at", 1).limit(1).to_list()
+            except PyMongoError:
+                return  # the store is away: the gauges stay as they were
+            if oldest:
+                age_s = (now() - oldest[0]["outbox"][0]["at"]).total_seconds()
+        OUTBOX_WAITING.labels(name).set(waiting)
+        OUTBOX_AGE.labels(name).set(age_s)
 
 
 async def _remove(
@@ -194,15 +215,3 @@ async def _remove(
         await collection.update_many({"_id": {"$in": told}}, {"$pull": {"outbox": {"id": {"$in": event_ids}}}})
     if gone:
         await collection.delete_many({"_id": {"$in": gone}, "deleted": True})
-
-
-async def _measure(name: str, collection: AsyncCollection[Document] | None, overdue: Document) -> None:
-    """Set the gauges; `collection` is None when nothing waits."""
-    waiting, age_s = 0, 0.0
-    if collection is not None:
-        waiting = await collection.count_documents(overdue)
-        oldest = await collection.find(overdue, {"outbox": 1}).sort("outbox.at", 1).limit(1).to_list()
-        if oldest:
-            age_s = (now() - oldest[0]["outbox"][0]["at"]).total_seconds()
-    OUTBOX_WAITING.labels(name).set(waiting)
-    OUTBOX_AGE.labels(name).set(age_s)
