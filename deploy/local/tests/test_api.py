@@ -6,19 +6,18 @@ import asyncio
 import json
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_rest import EMAIL, PASSWORD, FakeRest, Reply, problem, serving
+from fake_rest import EMAIL, PASSWORD, FakeRest, Reply, problem, serving, stack
 
 from voxbus.local.access import ApiKeyAccess, LoginAccess, log_in
 from voxbus.local.api import ApiClient, normal_url
 from voxbus.local.credentials import CredentialsFile, Login
 from voxbus.local.errors import CommandError, ExitCode, GatewayUnreachableError, UsageError
 from voxbus.local.problem import AccessRefusedError, ApiError, NotLoggedInError
-from voxbus.local.state import StackInfo, StateDir
+from voxbus.local.state import StateDir
 
 pytestmark = pytest.mark.unit
 
@@ -121,21 +120,6 @@ async def test_the_admin_of_a_stack_logs_in_once(rest: FakeRest, tmp_path: Path)
     async with ApiClient.for_stack(stack(rest.url, tmp_path), state) as api:
         await api.get("/agents")
     assert len(rest.of("POST", "/auth/login")) == 2
-
-
-def stack(url: str, directory: Path) -> StackInfo:
-    return StackInfo(
-        pid=1,
-        started_at=datetime.now(UTC),
-        nats_url="nats://127.0.0.1:1",
-        nats_monitor_url="http://127.0.0.1:1",
-        mongo_url="mongodb://127.0.0.1:1",
-        rest_url=url,
-        voice_url="ws://127.0.0.1:1",
-        admin_email=EMAIL,
-        agents_dir=directory,
-        log_dir=directory,
-    )
 
 
 async def test_an_api_key_is_sent_as_it_is(rest: FakeRest) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_rest import EMAIL, PASSWORD, TIME, FakeRest, Reply, problem, serving, user
+from fake_rest import EMAIL, PASSWORD, TIME, FakeRest, Reply, problem, serving, stack, user
 from typer.testing import CliRunner
 
 from voxbus.contracts.agents import AgentSpec
 from voxbus.contracts.campaigns import CampaignMove
 from voxbus.local.cli.app import app
+from voxbus.local.credentials import CredentialsFile, Logins
+from voxbus.local.state import StateDir
 
 pytestmark = pytest.mark.unit
 
@@ -71,6 +73,21 @@ def test_a_login_is_used_by_the_commands_that_follow(nobody: FakeRest) -> None:
     code, _out, err = run("whoami")
     assert code == 3
     assert "voxbus login" in err
+
+
+def test_without_a_login_the_stack_that_runs_here_is_used(nobody: FakeRest, tmp_path: Path) -> None:
+    """As its admin, by the password in its directory; --state-dir goes before a login elsewhere."""
+    state = StateDir(tmp_path / ".voxbus")
+    nobody.on("GET", "/agents", {"items": [], "next_cursor": None})
+    with state.locked():
+        state.admin_password_file.write_text(f"{PASSWORD}\n")
+        state.write(stack(nobody.url, tmp_path))
+        assert run("agents", "list")[0] == 0
+        file = CredentialsFile.of_user()
+        file.write(Logins(current="http://elsewhere.example"))
+        assert run("agents", "list")[0] == 4
+        assert run("agents", "list", "--state-dir", str(state.path))[0] == 0
+    assert len(nobody.of("POST", "/auth/login")) == 1
 
 
 def test_a_wrong_password_is_exit_code_4(nobody: FakeRest) -> None:
@@ -293,16 +310,10 @@ def test_users_are_found_by_email(rest: FakeRest) -> None:
     assert run("users", "show", "race@example.com")[0] == 2
 
 
-def test_an_admin_is_made_with_the_password_in_a_pipe(tmp_path: Path) -> None:
+def test_an_admin_is_made_with_the_password_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that is not there is exit code 3, and the password is not in what is said."""
-    arguments = [
-        "admin",
-        "create",
-        "--email",
-        EMAIL,
-        "--mongo-url",
-        "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=50",
-    ]
+    monkeypatch.setenv("VOXBUS_MONGO_TIMEOUT_S", "0.3")
+    arguments = ["admin", "create", "--email", EMAIL, "--mongo-url", "mongodb://127.0.0.1:9"]
     code, out, err = run(*arguments, "--password-stdin", typed=f"{PASSWORD}\n")
     assert (code, out) == (3, "")
     assert "cannot be reached" in err

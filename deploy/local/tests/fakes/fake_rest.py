@@ -8,9 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from voxbus.local.state import StackInfo
 
 EMAIL = "grace@example.com"
 PASSWORD = "a long walk along the harbour"
@@ -60,6 +64,22 @@ def user(**changes: Any) -> dict[str, Any]:
     """A user as the API shows one."""
     shown = {"id": "user_1", "email": EMAIL, "role": "user", "enabled": True, "created_at": TIME, "updated_at": TIME}
     return {**shown, "last_login_at": TIME, "revision": 3, **changes}
+
+
+def stack(url: str, directory: Path) -> StackInfo:
+    """A running stack whose API is at `url`."""
+    return StackInfo(
+        pid=1,
+        started_at=datetime.now(UTC),
+        nats_url="nats://127.0.0.1:1",
+        nats_monitor_url="http://127.0.0.1:1",
+        mongo_url="mongodb://127.0.0.1:1",
+        rest_url=url,
+        voice_url="ws://127.0.0.1:1",
+        admin_email=EMAIL,
+        agents_dir=directory,
+        log_dir=directory,
+    )
 
 
 class FakeRest:
