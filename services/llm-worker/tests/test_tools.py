@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from voxbus.contracts.llm import LlmToolCalled, Tool
+from voxbus.contracts.llm import ChatMessage, LlmToolCalled, Role, Tool, ToolCall, ToolKind
 from voxbus.contracts.stage import ErrorCode
 from voxbus.llm_worker import schemas
 from voxbus.llm_worker.providers.base import ToolCallRequested
@@ -122,6 +122,21 @@ def test_half_a_character_in_the_arguments_is_replaced() -> None:
     made = call({}, '{"a \\ud83d": ["b \\ud83d", "\\ud83d\\ude00"]}')
     assert made.call.arguments == {"a \ufffd": ["b \ufffd", "\U0001f600"]}
     assert made.model_dump_json()
+
+
+def test_calls_of_another_worker() -> None:
+    """Their results say whether they failed, and a failed one has not ended the call."""
+    toolbox = Toolbox((Tool(name="book"), Tool(name="bye", kind=ToolKind.END_CALL)))
+    results = {"a": "ok", "b": "error: no such day", "c": '{"free": true}'}
+    for name in ("book", "bye"):
+        messages = [
+            ChatMessage(role=Role.ASSISTANT, tool_calls=tuple(ToolCall(id=call_id, name=name) for call_id in results)),
+            *(ChatMessage(role=Role.TOOL, text=text, tool_call_id=call_id) for call_id, text in results.items()),
+        ]
+        made = toolbox.made(messages)
+        assert {call_id: called.ok for call_id, called in made.items()} == {"a": True, "b": False, "c": True}
+        assert not toolbox.ends_call([made["b"]])
+        assert toolbox.ends_call([made["a"]]) is (name == "bye")
 
 
 def test_a_schema_is_checked_once() -> None:

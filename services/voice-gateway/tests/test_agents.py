@@ -250,6 +250,19 @@ async def test_a_deleted_agent_is_refused(stand: AgentStand, tmp_path: Path, how
         await catalogue.get("nurse")
 
 
+async def test_a_deleted_agent_while_the_service_is_away(stand: AgentStand, tmp_path: Path) -> None:
+    """Once the event has come, the last known version is not used any more, even if nobody can be asked."""
+    catalogue = await stand.catalogue(tmp_path)
+    await name_of(catalogue)
+    file = tmp_path / "nurse.json"
+    await eventually(file.exists)
+    stand.agents.failure = unavailable()
+    await stand.agents.tell(AgentDeleted(agent_id="nurse", user_id="user_1"))
+    await eventually(lambda: not file.exists())
+    with pytest.raises(AgentUnavailableError):
+        await catalogue.get("nurse")
+
+
 async def test_after_the_bus_was_away(nats_server: NatsServer) -> None:
     """What was published while the bus was away counts for the first call after it."""
     async with AsyncExitStack() as stack:
