@@ -135,6 +135,29 @@ async def test_an_answer_older_than_the_event_is_not_kept(stand: AgentStand) -> 
     assert await name_of(catalogue) == "Second"
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_an_answer_that_an_event_overtook_is_the_last_known(stand: AgentStand, deleted: bool) -> None:
+    """It is asked for again; if nobody answers then, it is still newer than what was known. A deletion leaves nothing."""
+    catalogue = await stand.catalogue()
+    await name_of(catalogue)
+    config = stand.agents.publish("nurse", name="Second")
+    stand.now += FRESH_S
+    stand.agents.gate.clear()
+    early = asyncio.create_task(name_of(catalogue))
+    await eventually(lambda: stand.agents.asked == 2)
+    published = AgentPublished(agent_id="nurse", user_id="user_1", version=2, config=config)
+    await stand.agents.tell(AgentDeleted(agent_id="nurse", user_id="user_1") if deleted else published)
+    await eventually(lambda: "nurse" not in catalogue._asking)
+    stand.agents.gate.set()
+    assert await early == "Second"
+    stand.agents.failure = unavailable()
+    if deleted:
+        with pytest.raises(AgentUnavailableError):
+            await catalogue.get("nurse")
+    else:
+        assert await name_of(catalogue) == "Second"
+
+
 async def test_unknown_ids_do_not_flood_the_service(stand: AgentStand) -> None:
     """An id that nobody has is asked for once in a few seconds, and at once when it is published."""
     catalogue = await stand.catalogue()

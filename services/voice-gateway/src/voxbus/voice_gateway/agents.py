@@ -132,8 +132,7 @@ class AgentCatalogue:
         else:
             self._answered()
             AGENT_LOOKUPS.labels("miss").inc()
-            if self._counts(agent_id):
-                self._keep(resolved.config, reconnects)
+            self._keep(resolved.config, reconnects, fresh=self._counts(agent_id))
             return resolved.config
         finally:
             if self._counts(agent_id):
@@ -143,9 +142,12 @@ class AgentCatalogue:
         """Whether what this task brings is still wanted: no event said meanwhile that the agent changed."""
         return self._asking.get(agent_id) is asyncio.current_task()
 
-    def _keep(self, config: AgentConfig, reconnects: int) -> None:
+    def _keep(self, config: AgentConfig, reconnects: int, *, fresh: bool) -> None:
+        """Not fresh: an event has come since it was asked for, and it serves as the last known version at most."""
         before = self._known.get(config.id)
-        self._known[config.id] = _Known(config, self._clock() + FRESH_S, reconnects)
+        if not fresh and (before is None or before.config.version >= config.version):
+            return
+        self._known[config.id] = _Known(config, self._clock() + FRESH_S if fresh else 0.0, reconnects)
         self._known.move_to_end(config.id)
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
