@@ -8,9 +8,10 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from voxbus.voice_gateway.rest.backend import Backend
+from voxbus.voice_gateway.rest.documentation import DocumentedApi
 from voxbus.voice_gateway.rest.errors import install_handlers
 from voxbus.voice_gateway.rest.middleware import RequestMiddleware
-from voxbus.voice_gateway.rest.openapi import DESCRIPTION, TAGS, document
+from voxbus.voice_gateway.rest.openapi import DESCRIPTION, TAGS
 from voxbus.voice_gateway.rest.routes import agents, api_keys, auth, campaigns, contacts, platform, users
 
 VERSION: Final = "0.1.0"
@@ -49,8 +50,8 @@ def openapi_document() -> dict[str, Any]:
     return _with_routes().openapi()
 
 
-def _with_routes() -> FastAPI:
-    app = _Api(
+def _with_routes() -> DocumentedApi:
+    app = DocumentedApi(
         title="Voxbus",
         version=VERSION,
         description=DESCRIPTION,
@@ -64,11 +65,3 @@ def _with_routes() -> FastAPI:
         # Flat, not included: an included router is matched anew for each request.
         app.router.routes.extend(noun.router.routes)
     return app
-
-
-class _Api(FastAPI):
-    def openapi(self) -> dict[str, Any]:
-        """Made once."""
-        if self.openapi_schema is None:
-            self.openapi_schema = document(self)
-        return self.openapi_schema

@@ -155,5 +155,5 @@ def check_json(value: Any) -> None:
 
 
 def _too_large(limit: int) -> ProblemError:
-    # The rest of the body is not read: the connection cannot be used again.
-    return ProblemError(413, f"a body may have at most {limit} bytes", headers={"Connection": "close"})
+    # The server throws away the rest as it comes: closing at once would reset the connection, and the client lose this answer.
+    return ProblemError(413, f"a body may have at most {limit} bytes")

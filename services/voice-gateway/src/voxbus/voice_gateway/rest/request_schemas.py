@@ -89,8 +89,20 @@ def _optional(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
     reference = str(field.get("$ref", "")).removeprefix(_REF)
     if "properties" in definitions.get(reference, {}):
         options: list[Any] = [{"$ref": _REF + reference + "Patch"}]
-    elif "anyOf" in field:
-        options = [_closed(option) for option in field["anyOf"] if option != _NULL]
     else:
-        options = [_closed(field)]
+        wholes = [option for option in field.get("anyOf", [field]) if option != _NULL]
+        options = [_removable(_closed(option)) for option in wholes]
     return {**notes, "anyOf": [*options, _NULL]}
+
+
+def _removable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of an object with free names: each may be null, and how many there are is not known before the patch is applied."""
+    if schema.get("type") != "object":
+        return schema
+    result = {name: value for name, value in schema.items() if name not in ("minProperties", "maxProperties")}
+    if isinstance(result.get("additionalProperties"), dict):
+        result["additionalProperties"] = {"anyOf": [result["additionalProperties"], _NULL]}
+    if "patternProperties" in result:
+        patterns = result["patternProperties"].items()
+        result["patternProperties"] = {pattern: {"anyOf": [value, _NULL]} for pattern, value in patterns}
+    return result

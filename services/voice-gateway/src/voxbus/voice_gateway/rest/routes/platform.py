@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -14,7 +13,6 @@ from voxbus.voice_gateway.rest.answers import answer
 from voxbus.voice_gateway.rest.backend import AskServices, backend_of
 from voxbus.voice_gateway.rest.deps import API_LIMIT, limited
 from voxbus.voice_gateway.rest.health import PlatformHealth
-from voxbus.voice_gateway.rest.reference import reference_page
 from voxbus.voice_gateway.rest.routing import StrictRoute
 
 router = APIRouter(tags=["Platform"], route_class=StrictRoute)
@@ -54,12 +52,11 @@ async def jwks(services: AskServices) -> Response:
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> Response:
     """This API, for programs."""
-    return Response(json.dumps(request.app.openapi()), headers={"Cache-Control": "no-cache"}, media_type=_JSON)
+    return Response(request.app.openapi_json, headers={"Cache-Control": "no-cache"}, media_type=_JSON)
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
     """This API, for people."""
-    page = reference_page(request.app.openapi())
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
-    return Response(page, headers=headers, media_type="text/html; charset=utf-8")
+    return Response(request.app.reference_html, headers=headers, media_type="text/html; charset=utf-8")
