@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from campaigns_stand import World, actor
+from campaigns_stand import CampaignsStand, World, actor
 
 from voxbus.contracts.campaigns import (
     CAMPAIGNS_OF_AGENT,
@@ -149,6 +149,39 @@ async def test_an_agent_that_goes_while_its_campaign_starts_stops_it(around: Wor
     assert (await around.get(campaign.id)).status is CampaignStatus.PAUSED
     events = await around.events_of(campaign.id, 3)
     assert [data.get("move") for _, data in events] == [None, "start", "pause"]
+
+
+async def test_a_process_that_died_before_it_looked_again_is_made_up_for(around: World, stand: CampaignsStand) -> None:
+    """The agent went, and nobody was left to see it: another process pauses the campaign."""
+    campaign, other = await around.create(contacts=1), await around.create(contacts=1)
+    for started in (campaign, other):
+        await around.move(started.id, "start")
+    del around.agents[campaign.agent_id]
+    async with stand.database() as database:
+        note = {"$set": {"agent_unchecked": datetime.now(UTC) - timedelta(minutes=1)}}
+        both = {"_id": {"$in": [campaign.id, other.id]}}
+        await database.campaigns.update_many(both, note)
+        await around.until(campaign.id, lambda now: now.status is CampaignStatus.PAUSED)
+        async with asyncio.timeout(15):
+            while await database.campaigns.count_documents({**both, "agent_unchecked": {"$exists": True}}):
+                await asyncio.sleep(0.05)
+    assert (await around.get(other.id)).status is CampaignStatus.RUNNING
+
+
+async def test_a_move_stands_when_nobody_can_look_again(around: World, stand: CampaignsStand) -> None:
+    """The agents service went away right after the agent was found: the move succeeds, and a note says to look later."""
+    campaign = await around.create(contacts=1)
+    asked_before = around.asked_for_agents
+
+    async def goes(asked: int) -> None:
+        around.agents_fail = asked > asked_before + 1
+
+    around.before_agent = goes
+    assert (await around.move(campaign.id, "start")).status is CampaignStatus.RUNNING
+    async with stand.database() as database:
+        document = await database.campaigns.find_one({"_id": campaign.id})
+    assert document is not None
+    assert document["agent_unchecked"] is not None
 
 
 async def test_an_agent_is_in_use_from_schedule_to_end(around: World) -> None:

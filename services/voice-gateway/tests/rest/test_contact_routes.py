@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -200,6 +201,18 @@ async def test_a_file_that_is_too_large_is_refused(service: FakeCampaigns) -> No
     async with service.stand.client() as client:
         problem(await client.post(IMPORT, content=_endless(), headers=CSV), 413, "too_large")
     assert service.batches == []
+
+
+async def _stalling() -> AsyncIterator[bytes]:
+    yield b"phone\n"
+    await asyncio.Event().wait()
+
+
+async def test_a_file_that_stops_coming_is_given_up(service: FakeCampaigns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection and its place on the disk are wanted back."""
+    monkeypatch.setattr(contacts_upload, "STALLED_S", 0.05)
+    async with service.stand.client() as client:
+        problem(await client.post(IMPORT, content=_stalling(), headers=CSV), 408, "timeout")
 
 
 async def test_who_may_not_add_contacts_need_not_send_them(service: FakeCampaigns) -> None:

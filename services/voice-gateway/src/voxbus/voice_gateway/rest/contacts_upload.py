@@ -34,7 +34,7 @@ _BATCH_BYTES: Final = 400_000
 FIRST_PAUSE_S: Final = 0.5
 """Between two tries of a batch; the next ones are longer."""
 _TRIES: Final = 5
-_STALLED_S: Final = 30.0
+STALLED_S: Final = 30.0
 """Without a byte of the file; a slow line is no reason to give up."""
 _CHARSET: Final = re.compile(r';\s*charset="?([\w.:-]+)"?', re.IGNORECASE)
 _CHARSETS: Final = frozenset({"ascii", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "iso8859-1", "cp1252"})
@@ -205,7 +205,7 @@ async def _limited(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     chunks = request.stream()
     while True:
         try:
-            async with asyncio.timeout(_STALLED_S):
+            async with asyncio.timeout(STALLED_S):
                 chunk = await anext(chunks, None)
         except TimeoutError:
             raise ProblemError(408, "the file stopped coming", headers={"Connection": "close"}) from None
