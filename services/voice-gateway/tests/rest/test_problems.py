@@ -81,7 +81,8 @@ async def test_unknown_method(stand: RestStand) -> None:
     """A method that a path does not have is a 405 problem that names those it has."""
     answer = await stand.client().put("/users")
     problem(answer, 405, "method_not_allowed")
-    assert "GET" in answer.headers["allow"]
+    assert answer.headers["allow"] == "GET, POST"
+    assert (await stand.client().post("/users/u1")).headers["allow"] == "DELETE, GET, PATCH"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from voxbus.contracts.rpc import RequestErrorCode
 from voxbus.runtime.rpc import RequestFailedError
@@ -235,12 +236,24 @@ def _of_parameters(error: RequestValidationError) -> ProblemError:
     return ProblemError(422, _summary(problems), problems=problems)
 
 
-def _of_http(error: HTTPException) -> ProblemError:
+def _of_http(request: Request, error: HTTPException) -> ProblemError:
+    headers = error.headers
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(_methods_at(request))}  # the router names those of the first route alone
     detail = {
         404: "there is nothing at this path",
         405: "this path does not know the method",
     }.get(error.status_code, str(error.detail))
-    return ProblemError(error.status_code, detail, headers=error.headers)
+    return ProblemError(error.status_code, detail, headers=headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """What can be done at the path of a request."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -260,4 +273,4 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
-        return answer_problem(request, _of_http(error))
+        return answer_problem(request, _of_http(request, error))
