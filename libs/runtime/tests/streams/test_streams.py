@@ -265,7 +265,7 @@ async def test_an_orphan_ends_by_itself(stand: Stand) -> None:
     await opened(stand)
     await stand.client.live._client.close()
     await until(lambda: worker.active == 0)
-    assert worker.service.handlers[0].cancelled
+    await until(lambda: worker.service.handlers[0].cancelled)
 
 
 async def test_drain_moves_streams_to_another_worker(stand: Stand) -> None:
