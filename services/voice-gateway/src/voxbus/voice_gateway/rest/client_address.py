@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -44,6 +45,7 @@ def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
     return any(address.version == network.version and address in network for network in trusted)
 
 
+@lru_cache(maxsize=4096)
 def _parse(text: str) -> Address | None:
     """An address, also as `1.2.3.4:5678`, `[2001:db8::1]:5678` or `::ffff:1.2.3.4`; None when it is none."""
     text = text.strip().strip('"')

@@ -13,6 +13,7 @@ from voxbus.voice_gateway.rest.bodies import JsonBody, MergePatch
 from voxbus.voice_gateway.rest.deps import Limited, Require
 from voxbus.voice_gateway.rest.errors import MEDIA_TYPE, ProblemDetails
 from voxbus.voice_gateway.rest.etag import IfMatch
+from voxbus.voice_gateway.rest.examples import answer_examples
 from voxbus.voice_gateway.rest.request_schemas import RequestSchemas
 from voxbus.voice_gateway.rest.routing import dependants
 
@@ -102,6 +103,9 @@ def document(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas[ProblemDetails.__name__] = _flat_schema(ProblemDetails, schemas)
+    for name, example in answer_examples().items():
+        if name in schemas:
+            schemas[name]["examples"] = [example]
     result["components"]["schemas"] = dict(sorted(schemas.items()))
     result["components"]["securitySchemes"] = _SCHEMES
     return result
