@@ -18,7 +18,7 @@ from servers import MongoServer, NatsServer, free_port, provision
 
 SERVICES: Final = ("auth", "agents", "campaigns", "rest-gateway")
 ADMIN_EMAIL: Final = "admin@voxbus.example"
-ADMIN_PASSWORD: Final = "a long walk along the harbour"
+ADMIN_PASSWORD: Final = "nobody guesses these seven words so quickly"
 _MODULES: Final = {"rest-gateway": "voxbus.voice_gateway.rest"}
 _CHEAP_PASSWORDS: Final = {"VOXBUS_ARGON2_MEMORY_KIB": "1024", "VOXBUS_ARGON2_TIME_COST": "1"}
 _START_TIMEOUT_S: Final = 60
@@ -172,6 +172,7 @@ class ControlPlane:
             "VOXBUS_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "VOXBUS_RATE_LIMIT_LOGIN": "off",
             "VOXBUS_RATE_LIMIT_API": "off",
+            "VOXBUS_EXPECTED_SERVICES": "auth,agents,campaigns",
             **_CHEAP_PASSWORDS,
             **self._environment,
         }
