@@ -222,6 +222,8 @@ async def test_contacts_are_found_by_how_their_number_begins(around: World) -> N
     await around.add_contacts(campaign.id, ["+14155552672", "+4930901820", "+14155552671"])
     found = await _all(around, campaign.id, phone_number="+1415", limit=1)
     assert [contact.phone_number for contact in found] == ["+14155552672", "+14155552671"]
+    found = await _all(around, campaign.id, phone_number="+1415", sort="phone_number", limit=1)
+    assert [contact.phone_number for contact in found] == ["+14155552671", "+14155552672"]
     assert await _all(around, campaign.id, phone_number="+2") == []
 
 
@@ -234,6 +236,7 @@ async def test_contacts_are_found_by_how_their_number_begins(around: World) -> N
         ({"cursor": "WyJjcmVhdGVkX2F0IiwgLTFd"}, "/cursor"),
         ({"cursor": "WyItY3JlYXRlZF9hdCIsIDFd"}, "/cursor"),
         ({"cursor": "é"}, "/cursor"),
+        ({"cursor": "WyJwaG9uZV9udW1iZXIiLCB7IiRuZSI6IDF9XQ", "sort": "phone_number"}, "/cursor"),
     ],
 )
 async def test_a_wrong_order_or_cursor_is_refused(around: World, fields: dict[str, str], path: str) -> None:

@@ -114,4 +114,4 @@ class ContactChanges:
         )
         if written.modified_count:
             log.info("contacts counted anew", campaign_id=campaign_id, before=document["contact_count"], after=count)
-        return bool(written.modified_count)
+        return bool(written.matched_count)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import BulkWriteError
@@ -19,6 +19,7 @@ from voxbus.runtime.rpc import invalid
 from voxbus.runtime.store import DocumentStore
 from voxbus.runtime.store.paging import find_page
 
+ValueT = TypeVar("ValueT", int, str)
 _DUPLICATE_KEY: Final = 11000
 _WIDENING: Final = 4
 _AFTER_DIGITS: Final = ":"
@@ -60,12 +61,14 @@ class ContactRepository:
         where: Document = {"campaign_id": request.campaign_id}
         if request.status is not None:
             where["status"] = request.status.value
+        begin = request.phone_number
         order = request.sort or "created_at"
-        if request.phone_number is not None:
-            begin = request.phone_number
-            where["phone_number"] = {"$gte": begin, "$lt": begin + _AFTER_DIGITS}
-        elif order.removeprefix("-") == "created_at":
+        if order.removeprefix("-") == "phone_number":
+            return await self._page_by_number(where, request, order)
+        if begin is None and order.removeprefix("-") == "created_at":
             return await self._page_by_position(where, request, order, top)
+        if begin is not None:
+            where["phone_number"] = _beginning_with(begin)
         return await find_page(
             self._collection,
             where=where,
@@ -74,12 +77,26 @@ class ContactRepository:
             default="created_at",
         )
 
+    async def _page_by_number(
+        self, where: Document, request: ListContacts, order: str
+    ) -> tuple[list[Document], str | None]:
+        """Numbers are unique in a campaign: without a second key the index gives them in order, and no more than needed."""
+        descending = order.startswith("-")
+        bounds = _beginning_with(request.phone_number or "+")
+        if request.cursor:
+            last = _decode(request.cursor, order, str)
+            bounds = {**bounds, "$lt": min(last, bounds["$lt"])} if descending else {**bounds, "$gt": last}
+        cursor = self._collection.find({**where, "phone_number": bounds})
+        cursor = cursor.sort("phone_number", DESCENDING if descending else ASCENDING)
+        found = await cursor.limit(request.limit + 1).to_list()
+        return _page_of(found, request, order, "phone_number")
+
     async def _page_by_position(
         self, where: Document, request: ListContacts, order: str, top: int
     ) -> tuple[list[Document], str | None]:
         """Looks at ever wider stretches of positions: a store that sorts before it limits would sort all contacts each time."""
         descending = order.startswith("-")
-        at = _decode(request.cursor, order) if request.cursor else (top + 1 if descending else 0)
+        at = _decode(request.cursor, order, int) if request.cursor else (top + 1 if descending else 0)
         wanted, width = request.limit + 1, 2 * request.limit
         found: list[Document] = []
         while len(found) < wanted and (at > 1 if descending else at < top):
@@ -89,8 +106,7 @@ class ContactRepository:
             found += await cursor.limit(wanted - len(found)).to_list()
             at += -width if descending else width
             width *= _WIDENING
-        page = found[: request.limit]
-        return page, _encode(order, page[-1]["position"]) if len(found) > request.limit else None
+        return _page_of(found, request, order, "position")
 
 
 def _duplicates(error: BulkWriteError) -> int:
@@ -102,17 +118,25 @@ def _duplicates(error: BulkWriteError) -> int:
     return sum("_id" not in problem.get("keyPattern", ()) for problem in problems)
 
 
-def _encode(order: str, position: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps([order, position]).encode()).rstrip(b"=").decode()
+def _beginning_with(prefix: str) -> Document:
+    return {"$gte": prefix, "$lt": prefix + _AFTER_DIGITS}
 
 
-def _decode(cursor: str, order: str) -> int:
+def _page_of(found: list[Document], request: ListContacts, order: str, field: str) -> tuple[list[Document], str | None]:
+    page = found[: request.limit]
+    if len(found) <= request.limit:
+        return page, None
+    content = json.dumps([order, page[-1][field]]).encode()
+    return page, base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def _decode(cursor: str, order: str, kind: type[ValueT]) -> ValueT:
     try:
-        named, position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        named, value = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError, TypeError):
         raise invalid("/cursor", "this is no cursor of this list") from None
     if named != order:
         raise invalid("/cursor", "the cursor belongs to another order; begin without one")
-    if not isinstance(position, int) or not 0 < position < 1 << 53:
+    if type(value) is not kind or (isinstance(value, int) and not 0 < value < 1 << 53):
         raise invalid("/cursor", "this is no cursor of this list")
-    return position
+    return value
