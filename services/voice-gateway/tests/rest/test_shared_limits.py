@@ -164,6 +164,17 @@ async def test_the_stream_is_deleted(nats_server: NatsServer) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.integration
+async def test_the_stream_is_full(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When more are counted than there is room for, nobody is refused for it: the process counts for itself."""
+    monkeypatch.setattr("voxbus.voice_gateway.rest.limits._MAX_BYTES", 2000)
+    async with gateway(nats_server.url, Rate(50, 60)) as limits:
+        before = alone()
+        for number in range(60):
+            assert await refusal(limits, f"key{number}") is None
+        assert alone() > before
+
+
 @pytest.mark.unit
 @given(
     st.integers(1, 4),

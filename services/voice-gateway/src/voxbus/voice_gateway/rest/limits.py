@@ -37,9 +37,10 @@ log = structlog.get_logger(__name__)
 _ACK_TIMEOUT_S: Final = 0.5
 _RETRY_S: Final = 2.0
 """How long requests are counted here alone after the shared count could not be reached."""
-_TOO_MANY: Final = 10077
-"""JetStream's error code for a subject that holds what it may hold."""
-_MAX_BYTES: Final = 64 * 1024 * 1024
+_TOO_MANY: Final = "maximum messages per subject exceeded"
+"""How JetStream says that a subject holds what it may hold; the error's code also stands for a stream that is full."""
+_MAX_BYTES: Final = 32 * 1024 * 1024
+"""Of all keys of one limit: some 300,000 requests within the window."""
 _REMEMBERED: Final = 10_000
 _UNREACHABLE = (nats.errors.Error, APIError, TimeoutError, OSError, ValueError)
 
@@ -121,7 +122,7 @@ class SharedLimits:
             refused = b'"error"' in answer and _is_too_many(json.loads(answer)["error"])
         except _UNREACHABLE as error:
             if self._alone_until is None:
-                log.warning("rate limits are counted per process", reason=type(error).__name__)
+                log.warning("rate limits are counted per process", reason=str(error) or type(error).__name__)
             self._alone_until = self._clock() + _RETRY_S
             return self._take_alone(name, key)
         return await self._wait_s(name, rate, subject) if refused else None
@@ -196,8 +197,9 @@ def _token(key: str) -> str:
 
 
 def _is_too_many(error: Mapping[str, Any]) -> bool:
-    if error.get("err_code") != _TOO_MANY:
-        raise nats.errors.Error(str(error.get("description", "refused")))
+    description = str(error.get("description"))
+    if description != _TOO_MANY:
+        raise nats.errors.Error(description)
     return True
 
 
