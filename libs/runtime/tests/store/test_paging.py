@@ -33,19 +33,19 @@ async def page(
     return [document["_id"] for document in found], following
 
 
-async def pages(store: DocumentStore, sort: str | None = None, **where: Any) -> list[list[str]]:
+async def pages(store: DocumentStore, sort: str | None = None, *, limit: int = 2, **where: Any) -> list[list[str]]:
     """All pages."""
-    ids, cursor = await page(store, sort, **where)
+    ids, cursor = await page(store, sort, limit=limit, **where)
     result = [ids]
     while cursor:
-        ids, cursor = await page(store, sort, cursor, **where)
+        ids, cursor = await page(store, sort, cursor, limit, **where)
         result.append(ids)
     return result
 
 
-async def everything(store: DocumentStore, sort: str | None = None) -> list[str]:
+async def everything(store: DocumentStore, sort: str | None = None, limit: int = 2) -> list[str]:
     """The ids of all pages."""
-    return list(chain.from_iterable(await pages(store, sort)))
+    return list(chain.from_iterable(await pages(store, sort, limit=limit)))
 
 
 async def insert(store: DocumentStore, document_id: str, *, age_s: int = 0, **fields: Any) -> None:
@@ -87,9 +87,10 @@ async def test_absent_values_have_their_place(store: DocumentStore) -> None:
     await insert(store, "agent_2", draft={"name": "a"})
     await insert(store, "agent_3", draft={"name": "b"})
     await insert(store, "agent_4", draft={})
-    ascending = await everything(store, "name")
-    assert ascending == ["agent_0", "agent_1", "agent_4", "agent_2", "agent_3"]
-    assert await everything(store, "-name") == ascending[::-1]
+    ascending = ["agent_0", "agent_1", "agent_4", "agent_2", "agent_3"]
+    for limit in range(1, 6):
+        assert await everything(store, "name", limit) == ascending
+        assert await everything(store, "-name", limit) == ascending[::-1]
 
 
 @pytest.mark.parametrize("sort", ["-created_at", "created_at"])

@@ -41,28 +41,39 @@ async def find_page(
     if name not in sorts:
         raise invalid("/sort", f"sort by one of {', '.join(sorted(sorts))}, with - before it for descending")
     field = sorts[name]
-    conditions = [dict(where)]
+    ranges: list[Document] = [{}]
     if request.cursor:
-        conditions.append(_after(field, descending, *_decode(request.cursor, order)))
+        ranges = _after(field, descending, *_decode(request.cursor, order))
     direction = DESCENDING if descending else ASCENDING
-    keys = [(field, direction)] if field == "_id" else [(field, direction), ("_id", direction)]
-    query = conditions[0] if len(conditions) == 1 else {"$and": conditions}
-    found = await collection.find(query, projection).sort(keys).limit(request.limit + 1).to_list()
-    page = found[: request.limit]
-    more = len(found) > request.limit
+    keys = [("_id", direction)] if field == "_id" else [(field, direction), ("_id", direction)]
+    found: list[Document] = []
+    for part in ranges:
+        missing = request.limit + 1 - len(found)
+        if missing:
+            found += await collection.find(_both(where, part), projection).sort(keys).limit(missing).to_list()
+    page, more = found[: request.limit], len(found) > request.limit
     return page, _encode(order, _value(page[-1], field), page[-1]["_id"]) if more else None
 
 
-def _after(field: str, descending: bool, value: Any, document_id: str) -> Document:
-    """What comes after a record. MongoDB orders absent and null before everything, and compares only within a type."""
+def _both(where: Mapping[str, Any], part: Document) -> Document:
+    if where.keys().isdisjoint(part):
+        return {**where, **part}
+    return {"$and": [dict(where), part]}
+
+
+def _after(field: str, descending: bool, value: Any, document_id: str) -> list[Document]:
+    """What comes after a record, in order, as queries that an index answers each (their `$or` it would not, everywhere).
+
+    MongoDB orders absent and null before everything, and compares only within a type.
+    """
     further = "$lt" if descending else "$gt"
-    tie = {field: value, "_id": {further: document_id}}
     if field == "_id":
-        return {"_id": {further: document_id}}
+        return [{"_id": {further: document_id}}]
+    tie: Document = {field: value, "_id": {further: document_id}}
     if value is None:
-        return tie if descending else {"$or": [tie, {field: {"$ne": None}}]}
-    rest = [{field: None}] if descending else []
-    return {"$or": [{field: {further: value}}, tie, *rest]}
+        return [tie] if descending else [tie, {field: {"$ne": None}}]
+    rest: Document = {field: {further: value}}
+    return [tie, rest, {field: None}] if descending else [tie, rest]
 
 
 def _value(document: Document, field: str) -> Any:
