@@ -83,6 +83,7 @@ async def test_unknown_method(stand: RestStand) -> None:
     problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET, POST"
     assert (await stand.client().post("/users/u1")).headers["allow"] == "DELETE, GET, PATCH"
+    assert (await stand.client().put("/campaigns/c1/contacts/import")).headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize(

@@ -248,12 +248,10 @@ def _of_http(request: Request, error: HTTPException) -> ProblemError:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """What can be done at the path of a request."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return sorted(found)
+    """What can be done at the path of a request: the methods of all routes with the template that it matches first."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in matching if route.path == matching[0].path for method in route.methods or ()})
 
 
 def install_handlers(app: FastAPI) -> None:
