@@ -13,10 +13,11 @@ from voxbus.local.agent_files import AgentFile, read_agents
 from voxbus.local.api import ApiClient
 from voxbus.local.applying import Applied, apply_agents
 from voxbus.local.credentials import LOCAL_ADMIN_EMAIL
-from voxbus.local.errors import UsageError
+from voxbus.local.errors import CommandError, UsageError
 from voxbus.local.plan import StackOptions, StackPlan, build_plan
 from voxbus.local.plan.options import REST
 from voxbus.local.ports import PortPlan
+from voxbus.local.problem import AccessRefusedError
 from voxbus.local.process import Preparation
 from voxbus.local.state import ProcessInfo, StackInfo, StateDir
 from voxbus.local.supervisor import Observer, Supervised, Supervisor, together
@@ -50,7 +51,14 @@ class Stack:
     async def _apply_agents(self) -> None:
         await self.supervisor.until_ready("mongodb", "auth", "agents", REST)
         async with ApiClient.for_stack(self.info(), self._state) as client:
-            self.applied = await apply_agents(client, self._agents, publish=True)
+            try:
+                self.applied = await apply_agents(client, self._agents, publish=True)
+            except AccessRefusedError as error:
+                raise CommandError(
+                    f"the store at {self._plan.mongo_url} was set up with another password of {LOCAL_ADMIN_EMAIL} ({error})",
+                    f"put that password into {self._state.admin_password_file}, or choose another database with "
+                    "VOXBUS_MONGO_DATABASE",
+                ) from None
 
     def info(self) -> StackInfo:
         """What runs where, now."""
