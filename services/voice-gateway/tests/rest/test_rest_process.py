@@ -107,7 +107,7 @@ async def test_life(nats_server: NatsServer, tmp_path: Path) -> None:
         await process.ready()
         async with httpx.AsyncClient(base_url=process.url) as client:
             assert (await client.get("/openapi.json")).json()["openapi"].startswith("3.1")
-            assert "<h1>Voxbus" in (await client.get("/docs")).text
+            assert "<title>Voxbus API" in (await client.get("/docs")).text
             assert (await client.get("/.well-known/jwks.json")).json()["keys"]
             health = await client.get("/health")
             assert health.status_code == 503  # there are no workers here
