@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from typing import Final
@@ -21,8 +20,6 @@ REST_PORT: Final = 8000
 VOICE_PORT: Final = 7860
 HEALTH_PORT: Final = 8100
 """The health ports of the services count up from here."""
-_BLAS_THREADS: Final = "1"
-"""NumPy's threads wait for each other by spinning: with all cores busy, the resampler's filters took 9 s to make, not 0.04 s."""
 _MODULES: Final = {REST: "voxbus.voice_gateway.rest"}
 
 
@@ -40,7 +37,6 @@ class ServicePlanner:
             "VOXBUS_NATS_URL": nats_url,
             "VOXBUS_HTTP_HOST": HOST,
             "VOXBUS_LOG_LEVEL": options.log_level,
-            "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", _BLAS_THREADS),
         }
         self._next_health_port = HEALTH_PORT
         self._voice_port = ports.take("voice", VOICE_PORT, asked=options.voice_port)
