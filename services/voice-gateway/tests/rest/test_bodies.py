@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,8 +13,8 @@ from rest_stand import PASSWORD, RestStand, a_session, a_user, an_agent, problem
 
 from voxbus.contracts import agents, auth
 from voxbus.contracts.agents import AgentSpec
-from voxbus.voice_gateway.rest.bodies import MAX_DEPTH, check_json, parse_json
-from voxbus.voice_gateway.rest.errors import ProblemError, pointer
+from voxbus.voice_gateway.rest.bodies import MAX_DEPTH, MAX_VALUES, check_json, parse_json
+from voxbus.voice_gateway.rest.errors import MAX_PROBLEMS, ProblemError, pointer
 
 pytestmark = pytest.mark.unit
 
@@ -229,3 +230,27 @@ def test_specs_have_no_room_for_unknown_fields() -> None:
     assert AgentSpec.model_validate_json(raw).name == "x"
     with pytest.raises(ValueError, match="Extra inputs"):
         AgentSpec.model_validate_json(raw, strict=True, extra="forbid")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/auth/login", b"{" + b",".join(b'"k%d":1' % number for number in range(40_000)) + b"}"),
+        ("/agents", b"{" + b",".join(b'"k%d":1' % number for number in range(40_000)) + b"}"),
+        ("/agents", b'{"tools":[' + b",".join([b"{}"] * 45_000) + b"]}"),
+    ],
+)
+async def test_a_body_of_mistakes_costs_little(stand: RestStand, path: str, content: bytes) -> None:
+    """Of tens of thousands of mistakes the first are told and all are counted, within seconds: nobody else is served then."""
+    answer = await stand.client().post(path, content=content, headers=JSON)
+    told = problem(answer, 422, "invalid")
+    assert len(told["errors"]) == MAX_PROBLEMS
+    assert re.search(r"and \d{5,} more", told["detail"])
+
+
+async def test_too_many_values(stand: RestStand) -> None:
+    """A body of more values than anything needs is refused before they are looked at."""
+    content = b'{"metadata":[' + b",".join([b"1"] * MAX_VALUES) + b"]}"
+    told = problem(await stand.client().post("/agents", content=content, headers=JSON), 422, "invalid")
+    assert "values" in told["detail"]

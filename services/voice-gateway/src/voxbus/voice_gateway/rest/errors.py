@@ -26,6 +26,10 @@ log = structlog.get_logger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 2
 """What a client waits when a service is away."""
+MAX_PROBLEMS: Final = 50
+"""Places that an answer tells; a body may be wrong in many thousands."""
+_LONGEST_NAME: Final = 100
+"""Of an unknown field for which a similar one is looked for."""
 _STATUS: Final[dict[RequestErrorCode, int]] = {
     RequestErrorCode.INVALID: 422,
     RequestErrorCode.UNAUTHENTICATED: 401,
@@ -179,10 +183,12 @@ def from_service(error: RequestFailedError, method: str) -> ProblemError:
 def from_validation(error: ValidationError, model: type[BaseModel]) -> ProblemError:
     """422 for a body that does not fit `model`."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
+    schema = model.model_json_schema() if any(item["type"] == "extra_forbidden" for item in details) else {}
     problems: list[tuple[Place, str, str]] = [
-        ("body", pointer(item["loc"]), _explain(item["type"], item["msg"], item["loc"], model)) for item in details
+        ("body", pointer(item["loc"]), _explain(item["type"], item["msg"], item["loc"], schema))
+        for item in details[:MAX_PROBLEMS]
     ]
-    return ProblemError(422, _summary(problems), problems=problems)
+    return ProblemError(422, _summary(problems, len(details)), problems=problems)
 
 
 def pointer(path: Iterable[int | str]) -> str:
@@ -190,27 +196,28 @@ def pointer(path: Iterable[int | str]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
-def _summary(problems: Sequence[tuple[Place, str, str]]) -> str:
+def _summary(problems: Sequence[tuple[Place, str, str]], count: int | None = None) -> str:
+    """`count`: of all problems, when `problems` are not all."""
     place, where, detail = problems[0]
     first = f"{where or f'the {place}'}: {detail}"
-    return first if len(problems) == 1 else f"{first} (and {len(problems) - 1} more)"
+    more = (count or len(problems)) - 1
+    return f"{first} (and {more} more)" if more else first
 
 
-def _explain(kind: str, message: str, path: tuple[int | str, ...], model: type[BaseModel]) -> str:
+def _explain(kind: str, message: str, path: tuple[int | str, ...], schema: dict[str, Any]) -> str:
     if kind == "extra_forbidden":
-        return unknown_name(str(path[-1]), _names_at(model, path[:-1]))
+        return unknown_name(str(path[-1]), _names_at(schema, path[:-1]))
     return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
     """That there is no such field, with the nearest one there is."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(name, list(known), n=1) if len(name) <= _LONGEST_NAME else []
     return f"unknown field; did you mean `{near[0]}`?" if near else "unknown field"
 
 
-def _names_at(model: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:
+def _names_at(schema: dict[str, Any], path: tuple[int | str, ...]) -> Iterable[str]:
     """The fields that are known at a place, or none when it cannot be told."""
-    schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
     for part in path:
         schema = _resolved(schema, definitions)
