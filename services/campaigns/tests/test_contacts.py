@@ -216,6 +216,25 @@ async def test_pages_hold_as_many_as_asked_for(around: World) -> None:
     assert (len(exact.items), exact.next_cursor) == (7, None)
 
 
+@pytest.mark.parametrize("fields", [{}, {"sort": "-created_at"}, {"sort": "phone_number"}, {"phone_number": "+1415"}])
+async def test_pages_of_long_contacts_fit_into_a_message(around: World, fields: dict[str, str]) -> None:
+    """A hundred contacts that are too long for one message come in several pages, each of them once."""
+    campaign = await around.create()
+    written = numbers(100)
+    for start in range(0, 100, 20):
+        rows = tuple(
+            ContactRow(row=row, phone_number=number, variables={f"v{n}": "\u4e2d" * 500 for n in range(8)})
+            for row, number in enumerate(written[start : start + 20], start=1)
+        )
+        await around.ask(ADD_CONTACTS, AddContacts(actor=around.owner, campaign_id=campaign.id, rows=rows))
+    first = await _page(around, campaign.id, limit=100, **fields)
+    assert 0 < len(first.items) < 100
+    assert first.next_cursor is not None
+    found = [contact.phone_number for contact in await _all(around, campaign.id, limit=100, **fields)]
+    assert sorted(found) == sorted(written)
+    assert len(set(found)) == 100
+
+
 async def test_contacts_are_found_by_how_their_number_begins(around: World) -> None:
     """In the order they were added, unless asked otherwise."""
     campaign = await around.create()

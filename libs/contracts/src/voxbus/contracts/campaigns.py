@@ -133,7 +133,7 @@ class Contact(Message):
 
 
 class ContactPage(Message):
-    """A page of contacts."""
+    """A page of contacts. It may hold fewer than asked for, when they are long, and still have a next one."""
 
     items: tuple[Contact, ...]
     next_cursor: str | None = None

@@ -13,15 +13,16 @@ from pymongo.errors import BulkWriteError
 
 from voxbus.campaigns.contact_changes import windows
 from voxbus.campaigns.migrations import CONTACTS
-from voxbus.campaigns.records import Document
+from voxbus.campaigns.records import Document, to_contact
 from voxbus.contracts.campaigns import ListContacts
 from voxbus.runtime.rpc import invalid
 from voxbus.runtime.store import DocumentStore
-from voxbus.runtime.store.paging import find_page
 
 ValueT = TypeVar("ValueT", int, str)
 _DUPLICATE_KEY: Final = 11000
 _WIDENING: Final = 4
+_PAGE_BYTES: Final = 800_000
+"""Of the contacts in a page: it travels in one message of at most 1 MiB."""
 _AFTER_DIGITS: Final = ":"
 """Greater than any digit, so that numbers that begin with a prefix lie between the prefix and this."""
 
@@ -61,21 +62,16 @@ class ContactRepository:
         where: Document = {"campaign_id": request.campaign_id}
         if request.status is not None:
             where["status"] = request.status.value
-        begin = request.phone_number
         order = request.sort or "created_at"
-        if order.removeprefix("-") == "phone_number":
+        name = order.removeprefix("-")
+        if name == "phone_number":
             return await self._page_by_number(where, request, order)
-        if begin is None and order.removeprefix("-") == "created_at":
+        if name != "created_at":
+            raise invalid("/sort", "sort by one of created_at, phone_number, with - before it for descending")
+        if request.phone_number is None:
             return await self._page_by_position(where, request, order, top)
-        if begin is not None:
-            where["phone_number"] = _beginning_with(begin)
-        return await find_page(
-            self._collection,
-            where=where,
-            request=request,
-            sorts={"created_at": "position", "phone_number": "phone_number"},
-            default="created_at",
-        )
+        where["phone_number"] = _beginning_with(request.phone_number)
+        return await self._page_of_prefix(where, request, order)
 
     async def _page_by_number(
         self, where: Document, request: ListContacts, order: str
@@ -90,6 +86,17 @@ class ContactRepository:
         cursor = cursor.sort("phone_number", DESCENDING if descending else ASCENDING)
         found = await cursor.limit(request.limit + 1).to_list()
         return _page_of(found, request, order, "phone_number")
+
+    async def _page_of_prefix(
+        self, where: Document, request: ListContacts, order: str
+    ) -> tuple[list[Document], str | None]:
+        """Those of a prefix in the order of their positions."""
+        descending = order.startswith("-")
+        if request.cursor:
+            where["position"] = {"$lt" if descending else "$gt": _decode(request.cursor, order, int)}
+        cursor = self._collection.find(where).sort("position", DESCENDING if descending else ASCENDING)
+        found = await cursor.limit(request.limit + 1).to_list()
+        return _page_of(found, request, order, "position")
 
     async def _page_by_position(
         self, where: Document, request: ListContacts, order: str, top: int
@@ -123,11 +130,21 @@ def _beginning_with(prefix: str) -> Document:
 
 
 def _page_of(found: list[Document], request: ListContacts, order: str, field: str) -> tuple[list[Document], str | None]:
-    page = found[: request.limit]
-    if len(found) <= request.limit:
+    page = _fitting(found[: request.limit])
+    if len(found) == len(page):
         return page, None
     content = json.dumps([order, page[-1][field]]).encode()
     return page, base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def _fitting(documents: list[Document]) -> list[Document]:
+    """As many of the first ones as fit into an answer: a contact may take 25 kB, and 100 of them more than a message."""
+    size_bytes = 0
+    for count, document in enumerate(documents):
+        size_bytes += len(to_contact(document).encode())
+        if size_bytes > _PAGE_BYTES:
+            return documents[: max(count, 1)]
+    return documents
 
 
 def _decode(cursor: str, order: str, kind: type[ValueT]) -> ValueT:
