@@ -11,6 +11,8 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from voxbus.voice_gateway.rest.http_protocol import BoundedHttpProtocol
+
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_S: Final = 75
 """Longer than the 60 s after which usual proxies close, so that they never send into a connection that is being closed."""
@@ -32,7 +34,7 @@ class HttpServer:
         self._host, self._port = host, port
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedHttpProtocol,
             log_config=None,
             access_log=False,
             interface="asgi3",
