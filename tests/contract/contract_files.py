@@ -1,4 +1,7 @@
-"""Write the committed documents anew: message schemas, `docs/asyncapi.yaml`, `docs/openapi.json`. Run by `make contracts`."""
+"""Write the committed documents anew: message schemas, `docs/asyncapi.yaml`, `docs/openapi.json`, `docs/settings.md`.
+
+Run by `make contracts`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from settings_page import settings_text
 
 from voxbus.contracts.asyncapi import document
 from voxbus.contracts.schemas import MESSAGES, breaking_changes, schema_of
@@ -15,6 +19,7 @@ from voxbus.voice_gateway.rest.api import openapi_document
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(__file__).parent / "schemas"
 ASYNCAPI = ROOT / "docs" / "asyncapi.yaml"
+SETTINGS = ROOT / "docs" / "settings.md"
 OPENAPI = ROOT / "docs" / "openapi.json"
 
 
@@ -45,6 +50,7 @@ def main() -> int:
         path.write_text(schema_text(name))
     ASYNCAPI.write_text(asyncapi_text())
     OPENAPI.write_text(openapi_text())
+    SETTINGS.write_text(settings_text())
     return 0
 
 

@@ -44,6 +44,13 @@ def test_the_openapi_document_is_current() -> None:
     assert contract_files.OPENAPI.read_text() == contract_files.openapi_text()
 
 
+def test_the_page_of_settings_is_current_and_complete() -> None:
+    """`docs/settings.md` is the one of the code, and says of every variable what it is for."""
+    text = contract_files.SETTINGS.read_text()
+    assert text == contract_files.settings_text()
+    assert "| |" not in text.replace("  ", " ")
+
+
 def _references(node: Any) -> list[str]:
     if isinstance(node, dict):
         own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []

@@ -19,7 +19,9 @@ class RuntimeSettings(BaseSettings):
         default="nats://127.0.0.1:4222", description="Where the bus is; several servers separated by commas."
     )
     instance_id: Identifier = Field(default_factory=lambda: new_id("p"), description="Name of this process on the bus.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least severe of what is logged."
+    )
     http_host: str = Field(default="127.0.0.1", description="Address of /health, /ready and /metrics.")
     http_port: int = Field(
         default=0, ge=0, le=65535, description="Port of /health, /ready and /metrics; 0 takes a free one."

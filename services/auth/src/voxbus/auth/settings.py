@@ -34,9 +34,11 @@ class AuthSettings(StoreSettings):
         default=None, description="Encrypts the private keys in the store; the same for every auth process."
     )
     # RFC 9106, second recommended option: 64 MiB, three passes, four lanes.
-    argon2_memory_kib: int = Field(default=65536, ge=1024, le=4 * 1024 * 1024)
-    argon2_time_cost: int = Field(default=3, ge=1, le=100)
-    argon2_parallelism: int = Field(default=4, ge=1, le=64)
+    argon2_memory_kib: int = Field(
+        default=65536, ge=1024, le=4 * 1024 * 1024, description="Memory of a password's hash, in KiB."
+    )
+    argon2_time_cost: int = Field(default=3, ge=1, le=100, description="Its passes over that memory.")
+    argon2_parallelism: int = Field(default=4, ge=1, le=64, description="Its lanes, each a thread.")
     argon2_concurrency: int | None = Field(
         default=None,
         ge=1,

@@ -24,8 +24,10 @@ class GatewaySettings(RuntimeSettings):
     token_public_key_file: Path | None = Field(
         default=None, description="PEM file with public keys of issuers of call tokens beside the auth service."
     )
-    token_algorithms: tuple[str, ...] = ("EdDSA", "RS256")
-    token_audience: str = "voxbus-voice"  # noqa: S105  # a name, not a secret
+    token_algorithms: tuple[str, ...] = Field(
+        default=("EdDSA", "RS256"), description="Signatures of call tokens that are taken; a JSON list."
+    )
+    token_audience: str = Field(default="voxbus-voice", description="Claim `aud` that call tokens must have.")
     auth_timeout_s: float = Field(default=5.0, gt=0, description="A client must authenticate within this time.")
     max_connections: int = Field(default=1000, ge=1, description="Sockets at a time, authenticated or not.")
     ping_interval_s: float = Field(default=10.0, gt=0, description="A client that is silent for this long is pinged.")

@@ -36,7 +36,7 @@ class StoreSettings(RuntimeSettings):
     mongo_url: str = Field(
         default="mongodb://127.0.0.1:27017", description="Where MongoDB is; may hold a password.", repr=False
     )
-    mongo_database: str = "voxbus"
+    mongo_database: str = Field(default="voxbus", description="The database in it.")
     mongo_timeout_s: float = Field(
         default=5.0, gt=0, description="How long MongoDB may take to connect or to answer one operation."
     )
