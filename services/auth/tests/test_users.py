@@ -229,6 +229,18 @@ async def test_the_first_admin_is_made_once(auth: AuthStand, mongo_url: str) -> 
     await auth.accounts.log_in(LogIn(email="root@example.org", password=PASSWORD))
 
 
+async def test_a_first_admin_who_left_does_not_come_back(mongo_url: str) -> None:
+    """While there is an admin the settings make none, whatever became of theirs."""
+    options = {"admin_email": "root@example.org", "admin_password": PASSWORD}
+    async with auth_stand(mongo_url, **options) as auth:
+        await auth.admins.ensure_first(auth.settings)
+        (first,) = (await auth.users.list(ListUsers())).items
+        other = await auth.admin("ann@example.org")
+        await auth.users.delete(DeleteUser(actor=other, user_id=first.id))
+        await auth.admins.ensure_first(auth.settings)
+        assert [user.id for user in (await auth.users.list(ListUsers())).items] == [other.user_id]
+
+
 async def test_a_first_admin_without_a_good_password_stops_the_start(mongo_url: str) -> None:
     """The operator is told what is missing."""
     for options, message in (({}, "ADMIN_PASSWORD"), ({"admin_password": "short"}, "at least 12")):

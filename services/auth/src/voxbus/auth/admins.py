@@ -29,14 +29,18 @@ class Admins:
         self._passwords = passwords
 
     async def ensure_first(self, settings: AuthSettings) -> None:
-        """Make the admin of the settings when there is no user of that email. Raises AdminError.
+        """Make the admin of the settings when there is no admin. Raises AdminError.
 
-        Of processes that start together one makes it. A user who is there is never changed.
+        Of processes that start together one makes it. A user who is there is never changed, and an admin who was removed, or
+        has another email now, does not come back with the password of the first day.
         """
         if not settings.admin_email:
             return
         email = _email(settings.admin_email)
-        if await self._users.by_email(email) is not None:
+        if await self._users.has_admin():
+            return
+        if (user := await self._users.by_email(email)) is not None:
+            log.warning("no admin made: the user of VOXBUS_ADMIN_EMAIL is none, see create_admin", user_id=user.user.id)
             return
         password = _password(settings.admin_password, settings.admin_password_file)
         try:

@@ -13,9 +13,7 @@ class AuthSettings(StoreSettings):
     """Environment variables `VOXBUS_*`."""
 
     signup_enabled: bool = Field(default=True, description="Whether people may make accounts for themselves.")
-    admin_email: str | None = Field(
-        default=None, description="The first admin: made at start when there is no user of this email."
-    )
+    admin_email: str | None = Field(default=None, description="The first admin: made at start when there is no admin.")
     admin_password: SecretStr | None = Field(default=None, description="Password of the first admin.")
     admin_password_file: Path | None = Field(
         default=None, description="File with the first admin's password, instead of the variable."

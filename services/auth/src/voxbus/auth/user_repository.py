@@ -99,6 +99,10 @@ class UserRepository:
         found = await self._users.find_one({"email": email, **_LIVE})
         return _record(found) if found else None
 
+    async def has_admin(self) -> bool:
+        """Whether anybody can administrate now."""
+        return await self._users.count_documents(_ADMINS, limit=1) > 0
+
     async def page(self, request: ListUsers, only: str | None) -> tuple[list[User], str | None]:
         """A page of users; `only`: of this one."""
         where: dict[str, Any] = dict(_LIVE)
