@@ -79,6 +79,14 @@ async def test_a_new_key_is_published_before_it_signs(auth: AuthStand) -> None:
     assert await auth.events("signing_keys", ids(after)[1]) == ["voxbus.event.signing_keys.changed.v1"]
 
 
+async def test_rotations_in_a_loop_make_one_key(auth: AuthStand) -> None:
+    """Until the next key signs, another rotation is answered with that one."""
+    first = ids(await auth.keys.rotate(RotateKeys()))
+    assert [ids(await auth.keys.rotate(RotateKeys())) for _ in range(3)] == [first] * 3
+    auth.clock.ahead = timedelta(seconds=61)
+    assert len(ids(await auth.keys.rotate(RotateKeys()))) == 3
+
+
 async def test_keys_rotate_by_themselves(auth: AuthStand) -> None:
     """When a key has signed for its days the next one does, without a gap and without an excess of keys."""
     (first,) = ids(await published(auth))
