@@ -164,3 +164,12 @@ async def test_when_it_cannot_be_told_who_asks(stand: RestStand) -> None:
 
     stand.callers.identify = away  # type: ignore[method-assign]
     problem(await stand.client().get("/auth/me"), 503, "unavailable")
+
+
+async def test_password_changes_count_as_logins_of_the_user(stand: RestStand) -> None:
+    """Who has an access token cannot try passwords as fast as the API may be used, from however many addresses."""
+    stand.limits.exhausted = {"login"}
+    body = {"current_password": "a guess", "new_password": "another walk along the river"}
+    problem(await stand.client().post("/auth/password", json=body), 429, "rate_limited")
+    assert ("login", "user_1") in stand.limits.taken
+    assert stand.services.asked == []

@@ -121,11 +121,15 @@ async def log_out(
 
 @router.post("/password", status_code=204)
 async def change_password(
+    request: Request,
     actor: Annotated[Actor, require(Permission.ACCOUNT)],
     body: Annotated[PasswordBody, Depends(JsonBody(PasswordBody, examples={"passwords": _PASSWORDS}))],
     services: AskServices,
 ) -> Response:
-    """Change one's own password; ends one's other sessions."""
+    """Change one's own password; ends one's other sessions. Counts as a login of the user, for the limit of those."""
+    await backend_of(request).limits.take(
+        LOGIN_LIMIT, actor.user_id
+    )  # else a stolen token could try passwords for long
     wanted = auth.ChangePassword(actor=actor, current_password=body.current_password, new_password=body.new_password)
     await services.request(auth.CHANGE_PASSWORD, wanted)
     return done()
