@@ -47,7 +47,7 @@ contracts: install-dev ## Write the message schemas, docs/asyncapi.yaml and docs
 
 .PHONY: bench
 bench: install-dev ## Run the benchmarks, one after the other
-	@set -e; for script in tests/bench/hop.py tests/bench/workers.py tests/bench/websocket.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in tests/bench/hop.py tests/bench/workers.py tests/bench/websocket.py tests/bench/rest.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 .PHONY: clean
 clean: ## Remove the environment, caches and the local state (keys, data, logs, recordings)
