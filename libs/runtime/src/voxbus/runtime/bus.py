@@ -1,7 +1,7 @@
 """The two connections of a process: a raw one for the live plane, and FastStream's for events and requests.
 
 The live plane has its own connection so that a slow event handler or a large reply never delays audio; FastStream costs 4 to 8
-times as much per message (see docs/decisions/0003-stage-streams.md).
+times as much per message (docs/decisions/0003-stage-streams.md), which is why requests only use its connection (0010).
 """
 
 from __future__ import annotations
@@ -272,12 +272,19 @@ class EventBus:
         await subscriber.start()
         return subscriber
 
+    async def subscribe_requests(self, subject: str, handler: MessageHandler, queue: str) -> Subscription:
+        """Like `subscribe`, by nats-py alone: for requests, of which there are many. `RpcServer` counts them."""
+        return await self.broker.connection.subscribe(subject, queue=queue, cb=handler)
+
     async def flush(self) -> None:
         """Wait until the server has processed what was sent, so that new subscriptions are known to be active."""
         await _flush(self.broker.connection)
 
-    async def leave(self, subscriber: BusSubscriber) -> None:
+    async def leave(self, subscriber: BusSubscriber | Subscription) -> None:
         """Unsubscribe, and hand over what was under way (`broker.stop()` alone loses it)."""
+        if isinstance(subscriber, Subscription):
+            await _leave(self.broker.connection, subscriber)
+            return
         subscription = getattr(subscriber, "subscription", None)
         if isinstance(subscription, Subscription):
             subscriber.subscription = None  # type: ignore[attr-defined]  # else stop() unsubscribes it once more

@@ -12,12 +12,13 @@ from typing import Any
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars
 
 from voxbus.contracts.base import Message
 from voxbus.contracts.rpc import Operation, Reply, Request, RequestError, RequestErrorCode, RequestT, ResultT
-from voxbus.runtime.bus import BusSubscriber, EventBus
+from voxbus.runtime.bus import EventBus
 from voxbus.runtime.metrics import RPC_SERVED, RPC_SERVED_SECONDS
 from voxbus.runtime.rpc.errors import RequestFailedError, problems_of
 from voxbus.runtime.trace import trace_id
@@ -45,7 +46,7 @@ class RpcServer:
         self._free = asyncio.Semaphore(max_workers)
         self._translate = translate
         self._answering: list[_Answering] = []
-        self._subscribers: list[BusSubscriber] = []
+        self._subscriptions: list[Subscription] = []
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -68,13 +69,14 @@ class RpcServer:
         """Join the queue group; returns when requests can come."""
         for answering in self._answering:
             subject = answering.operation.subject
-            self._subscribers.append(await self._events.subscribe(subject, self._accept(answering), self._service))
+            subscription = await self._events.subscribe_requests(subject, self._accept(answering), self._service)
+            self._subscriptions.append(subscription)
         await self._events.flush()
 
     async def drain(self) -> None:
         """Leave the queue group and answer what has come: no request is lost while another process serves."""
-        subscribers, self._subscribers = self._subscribers, []
-        await asyncio.gather(*(self._events.leave(subscriber) for subscriber in subscribers))
+        subscriptions, self._subscriptions = self._subscriptions, []
+        await asyncio.gather(*(self._events.leave(subscription) for subscription in subscriptions))
         while self._running:
             await asyncio.gather(*self._running)
 
