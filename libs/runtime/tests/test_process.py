@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from servers import NatsServer, free_port
 
 from voxbus.contracts.stage import ProcessStatus
 from voxbus.contracts.subjects import STATUS
+from voxbus.runtime import process
 
 pytestmark = pytest.mark.integration
 
@@ -95,6 +97,15 @@ def test_a_process_is_ready_shows_metrics_and_stops_on_sigterm(nats_url: str, st
     assert worker.process.wait(10) == 0
     messages = [json.loads(line)["message"] for line in worker.log().splitlines()]
     assert messages == ["starting", "ready", "draining", "stopped"]
+
+
+def test_what_is_there_at_the_start_is_not_looked_at_by_the_collector() -> None:
+    """A full collection of a ready process leaves out the objects of its imports, which are most of them."""
+    try:
+        process._spare_collector()
+        assert gc.get_freeze_count() > 10 * len(gc.get_objects())
+    finally:
+        gc.unfreeze()
 
 
 def test_a_process_waits_for_the_bus(nats_server: NatsServer, start: Callable[..., Worker]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 import time
@@ -193,6 +194,7 @@ async def _work(
     try:
         if await _started(application, stopping):
             context.health.add("started", lambda: None if application.status()["ready"] else "not ready")
+            _spare_collector()
             log.info("ready", startup_s=round(time.monotonic() - context.started, 2))
             await stopping.wait()
             log.info("draining")
@@ -204,6 +206,15 @@ async def _work(
             except Exception:
                 log.exception("stopping failed")  # the rest is stopped all the same
         log.info("stopped")
+
+
+def _spare_collector() -> None:
+    """What is there by now, code and models mostly, stays: let the garbage collector look at the rest only.
+
+    Looking at all of it takes a tenth of the CPU under load, in pauses of tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _started(application: Application, stopping: asyncio.Event) -> bool:
