@@ -153,7 +153,7 @@ async def test_what_happens_to_a_user_is_told(service: Service, asker: Asker) ->
     await asker.ask(auth.DELETE_USER, auth.DeleteUser(user_id=user_id))
     assert await events(service, "voxbus.event.user.created.v1", user_id) == [{"user_id": user_id, "role": "user"}]
     assert await events(service, "voxbus.event.user.updated.v1", user_id) == [
-        {"user_id": user_id, "role": "user", "enabled": False, "access_changed": True}
+        {"user_id": user_id, "role": "user", "enabled": False, "access_changed": True, "revision": 2}
     ]
     assert await events(service, "voxbus.event.user.deleted.v1", user_id) == [{"user_id": user_id}]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 
+import jwt
 import pytest
 from auth_stand import PASSWORD, AuthStand, actor_of, auth_stand, refusal, someone
 from pymongo.errors import DuplicateKeyError
@@ -213,6 +215,20 @@ async def test_an_admin_with_a_new_password_logs_in_anew(auth: AuthStand) -> Non
     await auth.users.update(UpdateUser(actor=admin, user_id=admin.user_id, change=change))
     assert await auth.store.collection("sessions").count_documents({}) == 0
     await auth.accounts.log_in(LogIn(email="root@example.org", password=OTHER_PASSWORD))
+
+
+async def test_a_token_says_which_revision_it_is_for(auth: AuthStand) -> None:
+    """A demotion is told with a greater one, so that a login which it overtakes gets no token that outlives it."""
+    admin = await auth.admin()
+    other = await auth.admin("ann@example.org")
+    read = await auth.user_repository.by_id(other.user_id)
+    assert read
+    await auth.users.update(UpdateUser(actor=admin, user_id=other.user_id, change=UserChange(role=Role.USER)))
+    late = jwt.decode(auth.tokens.access_token(read.user, "sess_1", auth.clock()), options={"verify_signature": False})
+    document = await auth.store.collection("users").find_one({"_id": other.user_id})
+    assert document
+    told = json.loads(document["outbox"][-1]["data"])
+    assert late["rev"] < told["revision"] == document["revision"]
 
 
 async def test_the_first_admin_is_made_once(auth: AuthStand, mongo_url: str) -> None:

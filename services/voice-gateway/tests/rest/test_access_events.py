@@ -29,12 +29,20 @@ class ToldCallers:
 
     def __init__(self) -> None:
         self.changes: list[tuple[str, datetime, bool]] = []
+        self.revisions: list[int | None] = []
         self.revoked: list[str] = []
         self.forgotten = 0
 
-    def user_changed(self, user_id: str, at: datetime, *, access_changed: bool = True) -> None:
+    def user_changed(
+        self, user_id: str, at: datetime, *, access_changed: bool = True, revision: int | None = None
+    ) -> None:
         """As `Callers`."""
         self.changes.append((user_id, at, access_changed))
+        self.revisions.append(revision)
+
+    def user_deleted(self, user_id: str, at: datetime) -> None:
+        """As `Callers`."""
+        self.changes.append((user_id, at, True))
 
     def api_key_revoked(self, api_key_id: str) -> None:
         """As `Callers`."""
@@ -83,7 +91,7 @@ async def test_told_as_it_happens(stand: Stand) -> None:
     """Changed and deleted users and revoked keys are told, with the time at which it happened."""
     await stand.events.start()
     changed = await stand.publish(CHANGED)
-    renamed = await stand.publish(CHANGED.model_copy(update={"access_changed": False}))
+    renamed = await stand.publish(CHANGED.model_copy(update={"access_changed": False, "revision": 7}))
     deleted = await stand.publish(auth.UserDeleted(user_id="user_2"))
     await stand.publish(auth.UserCreated(user_id="user_3", role=Role.USER))
     await stand.publish(auth.ApiKeyRevoked(api_key_id="key_1", user_id="user_1"))
@@ -93,6 +101,7 @@ async def test_told_as_it_happens(stand: Stand) -> None:
         ("user_1", renamed.time, False),
         ("user_2", deleted.time, True),
     ]
+    assert stand.callers.revisions == [None, 7]
 
 
 async def test_what_happened_before_the_start(stand: Stand) -> None:

@@ -144,6 +144,26 @@ async def test_change_told_late(stand: Stand) -> None:
     await stand.refused(token)
 
 
+async def test_change_that_overtakes_a_login(stand: Stand) -> None:
+    """Revisions tell before from after, whatever the clocks say: a token for an older one is refused, one for this is good."""
+    dated_later = stand.token("old", rev=3, iat=START + 60)
+    dated_earlier = stand.token("new", rev=4, iat=START - 60)
+    stand.callers.user_changed("user_1", stand.at(0), revision=4)
+    await stand.refused(dated_later)
+    await stand.callers.identify(dated_earlier)
+    stand.callers.user_changed("user_1", stand.at(1), revision=2)
+    await stand.callers.identify(dated_earlier)
+    await stand.refused(stand.token("unnamed", iat=START))
+
+
+async def test_deleted_user(stand: Stand) -> None:
+    """No token of a deleted user is good, not even one that was under way."""
+    stand.callers.user_deleted("user_1", stand.at(0))
+    await stand.refused(stand.token(rev=1, iat=START + 60))
+    stand.callers.user_changed("user_1", stand.at(1), revision=9)
+    await stand.refused(stand.token("later", rev=9, iat=START + 60))
+
+
 async def test_change_that_is_none_of_access(stand: Stand) -> None:
     """A new email leaves tokens good."""
     token = stand.token()

@@ -295,6 +295,8 @@ class UserUpdated(Message):
     enabled: bool
     access_changed: bool
     """Role or enabled changed, or the password was reset: access tokens issued before must not be accepted any more."""
+    revision: int | None = None
+    """Of the user since this change. An access token says as `rev` which revision it was issued for."""
 
 
 class UserDeleted(Message):

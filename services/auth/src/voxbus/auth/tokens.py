@@ -30,13 +30,17 @@ class TokenIssuer:
         self._clock = clock
 
     def access_token(self, user: User, session_id: str, at: datetime) -> str:
-        """For the REST API. `at`: a moment before `user` was read, so that a change after it makes the token stale."""
+        """For the REST API. `at`: a moment before `user` was read.
+
+        `rev` makes the token stale by the first change of access after `user` was read, whatever the clocks say.
+        """
         claims = {
             "sub": user.id,
             "user_id": user.id,
             "role": user.role.value,
             "permissions": [permission.value for permission in ROLE_PERMISSIONS[user.role]],
             "sid": session_id,
+            "rev": user.revision,
         }
         expires_at = self._clock() + timedelta(seconds=self.access_ttl_s)
         return self._sign(API_AUDIENCE, claims, at, expires_at)

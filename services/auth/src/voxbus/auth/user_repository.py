@@ -79,7 +79,9 @@ class UserUpdate:
         role = user.role if self.role is None else self.role
         enabled = user.enabled if self.enabled is None else self.enabled
         access_changed = role is not user.role or enabled is not user.enabled or self.ends_sessions
-        return UserUpdated(user_id=user.id, role=role, enabled=enabled, access_changed=access_changed)
+        return UserUpdated(
+            user_id=user.id, role=role, enabled=enabled, access_changed=access_changed, revision=user.revision + 1
+        )
 
 
 class UserRepository:

@@ -105,10 +105,15 @@ class AccessEvents:
             match (found["noun"], found["verb"]) if found else None:
                 case ("user", "updated"):
                     updated = auth.UserUpdated.model_validate_json(message.data)
-                    self._callers.user_changed(updated.user_id, _time(message), access_changed=updated.access_changed)
+                    self._callers.user_changed(
+                        updated.user_id,
+                        _time(message),
+                        access_changed=updated.access_changed,
+                        revision=updated.revision,
+                    )
                 case ("user", "deleted"):
                     deleted = auth.UserDeleted.model_validate_json(message.data)
-                    self._callers.user_changed(deleted.user_id, _time(message))
+                    self._callers.user_deleted(deleted.user_id, _time(message))
                 case ("api_key", "revoked"):
                     self._callers.api_key_revoked(auth.ApiKeyRevoked.model_validate_json(message.data).api_key_id)
         except ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -45,6 +46,24 @@ class _Known:
     """Unix time; of an API key, that of its check."""
     until: float
     """Unix time until which it need not be checked again."""
+    revision: int | None = None
+    """Of the user that a token was issued for; None: it does not say."""
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What made the tokens of a user stale."""
+
+    at: float
+    """Unix time."""
+    revision: float
+    """Of the user since then, infinite when there is none any more; 0: it was not told."""
+
+    def makes_stale(self, token: _Known) -> bool:
+        """Whether `token` was issued before. Revisions tell it exactly; times as well as the clocks of two machines agree."""
+        if token.revision is not None and self.revision:
+            return token.revision < self.revision
+        return token.issued_at < self.at
 
 
 class Callers:
@@ -56,7 +75,7 @@ class Callers:
         self._keys = keys
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._stale_before: OrderedDict[str, float] = OrderedDict()
+        self._changes: OrderedDict[str, _Change] = OrderedDict()
         self._dropped = 0
 
     async def identify(self, credential: str) -> Actor:
@@ -69,7 +88,8 @@ class Callers:
             known = await self._check(credential, now)
             if dropped == self._dropped:  # else what was just answered may be what was just taken away
                 self._remember(digest, known)
-        if known.actor.api_key_id is None and known.issued_at < self._stale_before.get(known.actor.user_id, 0.0):
+        change = self._changes.get(known.actor.user_id) if known.actor.api_key_id is None else None
+        if change is not None and change.makes_stale(known):
             raise unauthenticated("the user was changed since this token was issued; log in or refresh")
         return known.actor
 
@@ -103,14 +123,27 @@ class Callers:
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
 
-    def user_changed(self, user_id: str, at: datetime, *, access_changed: bool = True) -> None:
-        """Refuse what was issued to a user before `at`, and ask anew about their keys."""
+    def user_changed(
+        self, user_id: str, at: datetime, *, access_changed: bool = True, revision: int | None = None
+    ) -> None:
+        """Ask anew about a user's keys and, when their access changed, refuse tokens for revisions before `revision`.
+
+        Tokens that don't name one, or all when it is not told, are refused when they were issued before `at`.
+        """
         self._drop(lambda actor: actor.user_id == user_id)
         if access_changed:
-            moment = at.astimezone(UTC).timestamp()
-            self._stale_before[user_id] = max(moment, self._stale_before.pop(user_id, 0.0))
-            while self._stale_before and self._oldest() < self._clock() - LONGEST_TOKEN_S:
-                self._stale_before.popitem(last=False)
+            self._keep(user_id, _Change(at.astimezone(UTC).timestamp(), revision or 0))
+
+    def user_deleted(self, user_id: str, at: datetime) -> None:
+        """Refuse everything of a user."""
+        self._drop(lambda actor: actor.user_id == user_id)
+        self._keep(user_id, _Change(at.astimezone(UTC).timestamp(), math.inf))
+
+    def _keep(self, user_id: str, change: _Change) -> None:
+        before = self._changes.pop(user_id, change)
+        self._changes[user_id] = _Change(max(before.at, change.at), max(before.revision, change.revision))
+        while self._changes and self._oldest() < self._clock() - LONGEST_TOKEN_S:
+            self._changes.popitem(last=False)
 
     def api_key_revoked(self, api_key_id: str) -> None:
         """Refuse a key from now on."""
@@ -126,7 +159,7 @@ class Callers:
             del self._known[digest]
 
     def _oldest(self) -> float:
-        return next(iter(self._stale_before.values()))
+        return next(iter(self._changes.values())).at
 
 
 def _from_claims(claims: Mapping[str, JsonValue], now: float) -> _Known:
@@ -143,6 +176,7 @@ def _from_claims(claims: Mapping[str, JsonValue], now: float) -> _Known:
             }
         )
         issued_at, expires_at = float(str(claims["iat"])), float(str(claims["exp"]))
+        revision = int(str(claims["rev"])) if "rev" in claims else None
     except (ValidationError, LookupError, ValueError):
         raise unauthenticated("the token is not an access token of this platform") from None
-    return _Known(actor, issued_at, min(expires_at, now + CACHE_S))
+    return _Known(actor, issued_at, min(expires_at, now + CACHE_S), revision)
