@@ -66,3 +66,32 @@ def test_lines_below_the_level_are_left_out(lines: io.StringIO) -> None:
     structlog.get_logger("x").debug("secret words")
     logging.getLogger("httpx").info("GET http://…")
     assert read(lines) == []
+
+
+def test_every_level_and_traceback_is_written(lines: io.StringIO) -> None:
+    """Each method names its level, and an exception is told with its traceback."""
+    log = structlog.get_logger("x")
+    for method in (log.info, log.warning, log.error, log.critical):
+        method("said")
+    try:
+        int("broken")
+    except ValueError:
+        log.exception("it failed")
+    found = read(lines)
+    assert [line["level"] for line in found] == ["info", "warning", "error", "critical", "error"]
+    assert "ValueError: invalid literal" in str(found[-1]["exception"])
+
+
+def test_what_json_cannot_hold_is_written_as_text(lines: io.StringIO) -> None:
+    """A line never fails for what is in it."""
+    structlog.get_logger("x").info("odd", kind=ValueError, keys={(1, 2): 3})
+    (line,) = read(lines)
+    assert line["keys"] == "{(1, 2): 3}"
+
+
+def test_a_line_that_cannot_be_written_harms_nobody(lines: io.StringIO) -> None:
+    """When the reader of the log is gone, work goes on."""
+    log = structlog.get_logger("x")
+    log.info("heard")
+    lines.close()
+    log.info("not heard")
