@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 import structlog.testing
 from nats.aio.msg import Msg
+from pymongo.errors import OperationFailure
 from rpc_stand import connected
 from servers import NatsServer, provision_bus
 
@@ -20,7 +22,7 @@ from voxbus.contracts.event import Event
 from voxbus.contracts.rpc import RequestErrorCode
 from voxbus.runtime.bus import BusUnavailableError, EventBus
 from voxbus.runtime.rpc import RequestFailedError
-from voxbus.runtime.store import DocumentStore
+from voxbus.runtime.store import DocumentStore, store_failure
 from voxbus.runtime.store.outbox import OutboxRelay, deletion, entry, outbox_index
 
 pytestmark = pytest.mark.integration
@@ -110,6 +112,40 @@ async def test_many_documents_are_relayed_in_batches(store: DocumentStore, event
             relay.nudge("agents", agent_id)
     assert await told(store)
     assert sorted(await kept(events)) == sorted(fact.id for fact in facts.values())
+
+
+async def test_large_outboxes_are_relayed_a_few_at_a_time(store: DocumentStore, events: EventBus) -> None:
+    """Outboxes that are too large together for one batch are told all the same, by a nudge as by a sweep."""
+    facts = [created(f"agent_{number}") for number in range(60)]
+    padded = [{**entry(fact), "data": json.dumps({"padding": 600_000 * "x"})} for fact in facts]
+    documents = [{"_id": f"agent_{number}", "outbox": [padded[number]]} for number in range(60)]
+    for start in range(0, 60, 20):
+        await store.collection("agents").insert_many(documents[start : start + 20])
+    async with relaying(store, events) as relay:
+        for number in range(30):
+            relay.nudge("agents", f"agent_{number}")
+        await until(lambda: told(store))
+    assert sorted(await kept(events)) == sorted(fact.id for fact in facts)
+
+
+async def test_a_document_full_of_events_is_unavailable_until_they_are_told(
+    store: DocumentStore, events: EventBus
+) -> None:
+    """A change that has no place beside the events that wait is to be tried again, and succeeds once they are told."""
+    collection = store.collection("agents")
+    waiting = [{**entry(updated(n)), "data": json.dumps({"padding": 800_000 * "x"})} for n in range(19)]
+    await collection.insert_one({"_id": "agent_1", "outbox": waiting})
+    update = {"$push": {"outbox": {"$each": waiting[:2]}}}
+    with pytest.raises(OperationFailure) as raised:
+        await collection.update_one({"_id": "agent_1"}, update)
+    failure = store_failure(raised.value)
+    assert failure is not None
+    assert failure.error.retryable
+    assert failure.code is RequestErrorCode.UNAVAILABLE
+    async with relaying(store, events) as relay:
+        relay.nudge("agents", "agent_1")
+        await until(lambda: told(store))
+    assert (await collection.update_one({"_id": "agent_1"}, update)).modified_count == 1
 
 
 async def test_what_another_process_left_is_found(store: DocumentStore, events: EventBus) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from voxbus.contracts.stage import StoreStatus
 from voxbus.runtime.metrics import STORE_PING_SECONDS, STORE_UP
@@ -25,6 +25,8 @@ _NAME = "mongodb"
 _NOT_YET = "not reached yet, trying again"
 _SELECTION_S = 2.0
 """How long an operation looks for the server: shorter than a request waits for its answer."""
+_FULL = frozenset({10334, 17419, 17420})
+"""MongoDB's codes of a change that would make a document larger than 16 MB."""
 _PING_EVERY_S = 2.0
 _PING_AGAIN_S = 0.5
 """Between pings while it does not answer."""
@@ -43,11 +45,15 @@ class StoreSettings(RuntimeSettings):
 
 
 def store_failure(error: Exception) -> RequestFailedError | None:
-    """UNAVAILABLE for what may succeed later: the store is away, changes its primary or is too slow. None for the rest."""
+    """UNAVAILABLE for what may succeed later: the store is away, changes its primary or is too slow, or a record is full of
+    events that cannot be published at the moment. None for the rest.
+    """
     if isinstance(error, PyMongoError) and (
         error.timeout or isinstance(error, ConnectionFailure) or error.has_error_label("TransientTransactionError")
     ):
         return unavailable("the store cannot be reached")
+    if isinstance(error, OperationFailure) and error.code in _FULL:
+        return unavailable("the record is full of events that could not be told yet; try again later")
     return None
 
 

@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 MAX_EVENT_BYTES = 900_000
 """Leaves room for headers below what NATS carries, 1 MiB."""
 _BATCH = 100
+_SWEPT = 500
+_BATCH_BYTES = 16 * 1024 * 1024
+"""Of events in memory at a time, beyond those of one document: agents may leave 15 MB each while the stream is away."""
 _GATHER_S = 0.05
 """Under load, between batches: a batch of 50 costs the store a tenth of 50 single ones. A single change is told at once."""
 _FOREIGN_S = 2.0
@@ -155,12 +158,14 @@ class OutboxRelay:
         collection = self._store.collection(name)
         try:
             while True:
-                documents = await collection.find(which, {"outbox": 1, "deleted": 1}).limit(_BATCH).to_list()
+                documents, more = await _waiting(collection, which, _SWEPT if everything else _BATCH + 1)
                 results = await asyncio.gather(*(self._publish(name, document) for document in documents))
                 await _remove(collection, documents, [published for published, _ in results])
                 failures = [failure for _, failure in results if failure]
-                if failures or not everything or self._stopping or len(documents) < _BATCH:
+                if failures or not more or (everything and self._stopping):
                     return failures[0] if failures else None
+                if everything:
+                    await self._relay_nudged()  # what happens now does not wait for all that happened before
         except PyMongoError as error:
             return error
         except Exception as error:
@@ -189,13 +194,26 @@ class OutboxRelay:
             collection = self._store.collection(name)
             try:
                 waiting = await collection.count_documents(overdue)
-                oldest = await collection.find(overdue, {"outbox": 1}).sort("outbox.at", 1).limit(1).to_list()
+                oldest = await collection.find(overdue, {"outbox.at": 1}).sort("outbox.at", 1).limit(1).to_list()
             except PyMongoError:
                 return  # the store is away: the gauges stay as they were
             if oldest:
                 age_s = (now() - oldest[0]["outbox"][0]["at"]).total_seconds()
         OUTBOX_WAITING.labels(name).set(waiting)
         OUTBOX_AGE.labels(name).set(age_s)
+
+
+async def _waiting(collection: AsyncCollection[Document], which: Document, most: int) -> tuple[list[Document], bool]:
+    """Some of the documents with their outboxes, and whether there may be more."""
+    documents: list[Document] = []
+    size_bytes = 0
+    async with collection.find(which, {"outbox": 1, "deleted": 1}).limit(most) as cursor:
+        async for document in cursor:
+            documents.append(document)
+            size_bytes += sum(len(waiting["data"]) for waiting in document.get("outbox", ()))
+            if size_bytes > _BATCH_BYTES:
+                return documents, True
+    return documents, len(documents) == most
 
 
 async def _remove(
