@@ -16,6 +16,7 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 _INSIDE: Final = (
     IPv4Network("192.0.0.0/24"),  # RFC 6890; Oracle's metadata server is here
     IPv4Network("168.63.129.16/32"),  # Azure's wire server: a public address that each machine of theirs reaches
+    IPv6Network("fec0::/10"),  # site-local addresses: deprecated by RFC 3879, and still in use
 )
 """Not public, although `ipaddress` says so."""
 
