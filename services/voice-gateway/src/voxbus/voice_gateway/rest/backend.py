@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Protocol, cast
+from typing import Annotated, Final, Protocol, cast
 
 from fastapi import Depends, Request
 
+from voxbus.contracts import auth
 from voxbus.contracts.access import Actor
 from voxbus.contracts.rpc import Operation, RequestT, ResultT
 from voxbus.voice_gateway.rest.context import request_context
 from voxbus.voice_gateway.rest.settings import RestSettings
+
+_WITHOUT_ACTOR: Final = frozenset(
+    operation.subject for operation in (auth.SIGN_UP, auth.LOG_IN, auth.REFRESH, auth.GET_JWKS)
+)
+"""What anybody may ask. To services a request without an actor comes from the platform itself, which may do everything."""
 
 
 class Asks(Protocol):
@@ -79,7 +85,12 @@ class Services:
     async def request(
         self, operation: Operation[RequestT, ResultT], request: RequestT, *, timeout_s: float | None = None
     ) -> ResultT:
-        """The answer. Raises RequestFailedError, which becomes the problem that the client gets."""
+        """The answer. Raises RequestFailedError, which becomes the problem that the client gets.
+
+        A route that forgets who asks would ask with the platform's rights: that is refused here, as PermissionError.
+        """
+        if request.actor is None and operation.subject not in _WITHOUT_ACTOR:
+            raise PermissionError(f"{operation.subject} was asked without an actor")
         traced = request.model_copy(update={"traceparent": self._traceparent}) if self._traceparent else request
         return await self._client.request(operation, traced, timeout_s=timeout_s or self._timeout_s)
 
