@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from auth_stand import AuthStand, actor_of, refusal
 
+from voxbus.auth import api_keys
 from voxbus.contracts.access import Actor, Permission, Role
 from voxbus.contracts.auth import (
     CreateApiKey,
@@ -53,6 +54,17 @@ async def test_a_key_stands_for_its_owner(auth: AuthStand) -> None:
     document = await auth.store.collection("api_keys").find_one({"_id": made.key.id})
     assert made.secret[-43:] not in str(document)
     assert made.secret not in repr(made)
+
+
+async def test_nobody_has_keys_without_end(auth: AuthStand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each key has a rate limit of its own, so they are counted; one that is revoked makes room."""
+    monkeypatch.setattr(api_keys, "MAX_KEYS", 2)
+    actor = await user(auth)
+    first, _ = [await make(auth, actor) for _ in range(2)]
+    assert (await refusal(make(auth, actor))).code is RequestErrorCode.CONFLICT
+    await make(auth, await user(auth, "bob"))
+    await auth.api_keys.revoke(RevokeApiKey(actor=actor, api_key_id=first.key.id))
+    await make(auth, actor)
 
 
 @pytest.mark.parametrize(

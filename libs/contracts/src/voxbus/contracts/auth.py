@@ -182,7 +182,10 @@ class NewApiKey(Message):
 
 
 class CreateApiKey(CreateRequest):
-    """A key for the actor. Its permissions are some of the actor's, never `account`. A repeated idempotency key is a CONFLICT."""
+    """A key for the actor. Its permissions are some of the actor's, never `account`.
+
+    CONFLICT for a repeated idempotency key, and beyond 100 keys of a user.
+    """
 
     name: str = Field(min_length=1, max_length=100, pattern=r"\S")
     permissions: tuple[Permission, ...] = Field(min_length=1)

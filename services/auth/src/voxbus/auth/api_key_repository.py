@@ -47,6 +47,10 @@ class ApiKeyRepository:
         )
         return [_key(document) for document in found], cursor
 
+    async def count(self, owner_id: str) -> int:
+        """How many keys somebody has."""
+        return await self._keys.count_documents({"user_id": owner_id, **_LIVE})
+
     async def create(self, key: ApiKey, token: SecretToken, idempotency: dict[str, str] | None) -> bool:
         """Keep a new key; False: its idempotency key made one before."""
         document: dict[str, Any] = {

@@ -32,6 +32,8 @@ from voxbus.runtime.store.documents import idempotency
 log = structlog.get_logger(__name__)
 
 _HINT = 4
+MAX_KEYS = 100
+"""Of a user: each has a rate limit of its own."""
 
 
 class ApiKeys:
@@ -51,6 +53,8 @@ class ApiKeys:
             raise invalid("/permissions", problem)
         at = self._clock()
         _check_expiry(request.expires_at, at)
+        if await self._keys.count(actor.user_id) >= MAX_KEYS:
+            raise conflict(f"you have {MAX_KEYS} API keys, which are the most; revoke one first")
         token = new_api_key(new_id("key"))
         key = ApiKey(
             id=token.record_id,
