@@ -255,6 +255,52 @@ async def test_no_more_than_max_workers_run_at_a_time(nats_url: str, events: Eve
     assert most == 3
 
 
+async def test_what_nobody_waits_for_any_more_is_not_done(nats_url: str, events: EventBus) -> None:
+    """A request that waited for its turn until its sender gave up is dropped, and the next one is answered."""
+    begun = 0
+    go_on = asyncio.Event()
+
+    async def delete(_request: DeleteAgent) -> Done:
+        nonlocal begun
+        begun += 1
+        await go_on.wait()
+        return Done()
+
+    async with serving(nats_url, "agents", {DELETE_AGENT: delete}, max_workers=1):
+        client = RpcClient(events)
+        late = sample("voxbus_rpc_served_total", service="agents", operation="delete", outcome="late")
+        errors = await asyncio.gather(*(failure(client, timeout_s=0.3) for _ in range(5)))
+        assert {error.code for error in errors} == {RequestErrorCode.UNAVAILABLE}
+        go_on.set()
+        assert await client.request(DELETE_AGENT, DELETE) == Done()
+        after = sample("voxbus_rpc_served_total", service="agents", operation="delete", outcome="late")
+    assert begun == 2
+    assert after - late == 4
+
+
+async def test_an_overloaded_service_refuses_at_once(nats_url: str, events: EventBus) -> None:
+    """More requests than may wait are UNAVAILABLE without waiting, and those that wait are answered."""
+    go_on = asyncio.Event()
+
+    async def delete(_request: DeleteAgent) -> Done:
+        await go_on.wait()
+        return Done()
+
+    async with serving(nats_url, "agents", {DELETE_AGENT: delete}, max_workers=1, max_waiting=2):
+        client = RpcClient(events)
+        waiting = [asyncio.create_task(client.request(DELETE_AGENT, DELETE)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await events.flush()
+        refused = await failure(client)
+        go_on.set()
+        assert await asyncio.gather(*waiting) == [Done()] * 3
+    assert (refused.code, refused.message, refused.retryable) == (
+        RequestErrorCode.UNAVAILABLE,
+        "the service is overloaded",
+        True,
+    )
+
+
 async def test_a_server_answers_for_its_own_service(events: EventBus) -> None:
     """An operation of another service is refused when it is registered."""
 

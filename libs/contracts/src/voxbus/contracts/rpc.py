@@ -2,6 +2,7 @@
 
 Each operation has a subject `voxbus.rpc.{service}.{operation}.v1`, a request and a result. The answer is always a `Reply`: a
 result or a typed error, never silence. Processes of a service share the requests in the queue group of the service's name.
+The header `Voxbus-Timeout-Ms` says how long the sender waits; what has not been begun by then is not done.
 """
 
 from __future__ import annotations

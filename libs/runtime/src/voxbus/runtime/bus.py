@@ -6,6 +6,7 @@ times as much per message (docs/decisions/0003-stage-streams.md), which is why r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -35,6 +36,8 @@ _ACK_TIMEOUT_S = 2.0
 _NOT_JETSTREAM = (ValueError, TypeError, KeyError, AttributeError)
 """What nats-py raises when something else answered than JetStream."""
 _PENDING_BYTES = 16 * 1024 * 1024
+_PATIENCE = "Voxbus-Timeout-Ms"
+"""Header of requests. A duration, not a time of day: clocks differ between machines."""
 
 
 class BusUnavailableError(Exception):
@@ -47,6 +50,14 @@ class NoWorkerError(Exception):
 
 class TooLargeError(Exception):
     """The message is larger than the bus carries."""
+
+
+def patience_s(request: Msg) -> float:
+    """How long the sender of a request waits for its answer; for ever when it does not say."""
+    try:
+        return int((request.headers or {})[_PATIENCE]) / 1000
+    except (KeyError, ValueError):
+        return math.inf
 
 
 async def _flush(client: Client) -> None:
@@ -66,11 +77,13 @@ async def _leave(client: Client, subscription: Subscription) -> None:
         await subscription.drain()  # type: ignore[no-untyped-call]
 
 
-async def _request(client: Client, subject: str, payload: bytes, timeout_s: float) -> bytes:
+async def _request(
+    client: Client, subject: str, payload: bytes, timeout_s: float, headers: dict[str, str] | None = None
+) -> bytes:
     if not client.is_connected:
         raise BusUnavailableError("the bus is not connected")
     try:
-        reply = await client.request(subject, payload, timeout=timeout_s)
+        reply = await client.request(subject, payload, timeout=timeout_s, headers=headers)
     except nats.errors.NoRespondersError as error:
         raise NoWorkerError(subject) from error
     except nats.errors.TimeoutError as error:
@@ -249,8 +262,12 @@ class EventBus:
             raise BusUnavailableError(f"{type(error).__name__} on {subject}") from error
 
     async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
-        """The first answer. Raises NoWorkerError when nobody listens, TimeoutError, TooLargeError, BusUnavailableError."""
-        return await _request(self.broker.connection, subject, payload, timeout_s)
+        """The first answer. Raises NoWorkerError when nobody listens, TimeoutError, TooLargeError, BusUnavailableError.
+
+        The message says how long it is waited for, see `patience_s`.
+        """
+        headers = {_PATIENCE: str(int(timeout_s * 1000))}
+        return await _request(self.broker.connection, subject, payload, timeout_s, headers)
 
     @property
     def connected(self) -> bool:

@@ -18,13 +18,14 @@ from structlog.contextvars import bind_contextvars
 
 from voxbus.contracts.base import Message
 from voxbus.contracts.rpc import Operation, Reply, Request, RequestError, RequestErrorCode, RequestT, ResultT
-from voxbus.runtime.bus import EventBus
+from voxbus.runtime.bus import EventBus, patience_s
 from voxbus.runtime.metrics import RPC_SERVED, RPC_SERVED_SECONDS
 from voxbus.runtime.rpc.errors import RequestFailedError, problems_of
 from voxbus.runtime.trace import trace_id
 
 log = structlog.get_logger(__name__)
 
+_BUSY = RequestError(code=RequestErrorCode.UNAVAILABLE, message="the service is overloaded", retryable=True)
 Translate = Callable[[Exception], RequestFailedError | None]
 """Makes a typed failure of an exception that handlers let through, such as a store's; None: it does not know it."""
 
@@ -36,14 +37,25 @@ class _Answering:
 
 
 class RpcServer:
-    """Answers requests in the queue group of the service, at most `max_workers` at a time."""
+    """Answers requests in the queue group of the service, at most `max_workers` at a time; the others wait their turn.
+
+    A request whose sender has given up while it waited is dropped.
+    """
 
     def __init__(
-        self, events: EventBus, service: str, *, max_workers: int = 32, translate: Translate | None = None
+        self,
+        events: EventBus,
+        service: str,
+        *,
+        max_workers: int = 32,
+        max_waiting: int = 1000,
+        translate: Translate | None = None,
     ) -> None:
+        """`max_waiting`: requests beyond those are refused as UNAVAILABLE at once."""
         self._events = events
         self._service = service
         self._free = asyncio.Semaphore(max_workers)
+        self._most = max_workers + max_waiting
         self._translate = translate
         self._answering: list[_Answering] = []
         self._subscriptions: list[Subscription] = []
@@ -51,7 +63,7 @@ class RpcServer:
 
     @property
     def active(self) -> int:
-        """Requests being worked on."""
+        """Requests being worked on, and those that wait."""
         return len(self._running)
 
     def answer(
@@ -82,17 +94,24 @@ class RpcServer:
 
     def _accept(self, answering: _Answering) -> Callable[[Msg], Awaitable[None]]:
         async def accept(message: Msg) -> None:
-            arrived = time.perf_counter()
-            await self._free.acquire()  # holds back the subscription: what follows waits in its queue
-            task = asyncio.create_task(self._serve(answering, message, arrived))
+            if len(self._running) >= self._most:
+                RPC_SERVED.labels(self._service, answering.operation.name, RequestErrorCode.UNAVAILABLE).inc()
+                await self._respond_failure(message, _BUSY)
+                return
+            task = asyncio.create_task(self._in_turn(answering, message, time.perf_counter()))
             self._running.add(task)
-            task.add_done_callback(self._served)
+            task.add_done_callback(self._running.discard)
 
         return accept
 
-    def _served(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._free.release()
+    async def _in_turn(self, answering: _Answering, message: Msg, arrived: float) -> None:
+        async with self._free:
+            if time.perf_counter() - arrived > patience_s(message):
+                # Nobody waits for the answer any more: after a store has hung, what can still be answered comes first,
+                # and nothing is done behind the back of somebody who was told that it failed.
+                RPC_SERVED.labels(self._service, answering.operation.name, "late").inc()
+            else:
+                await self._serve(answering, message, arrived)
 
     async def _serve(self, answering: _Answering, message: Msg, arrived: float) -> None:
         operation = answering.operation
