@@ -11,7 +11,7 @@ import pytest_asyncio
 from starlette.types import Receive, Scope, Send
 
 from voxbus.voice_gateway.rest import http_protocol
-from voxbus.voice_gateway.rest.http_protocol import MAX_HEAD_BYTES
+from voxbus.voice_gateway.rest.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from voxbus.voice_gateway.rest.server import HttpServer
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(30)]
@@ -103,6 +103,15 @@ async def test_what_takes_its_time(port: int) -> None:
     late = GET.replace(b"/ ", b"/slow ") + b"\r\n"
     both = await exchange(port, late + GET + b"Connection: close\r\n\r\n")
     assert both.count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_pipelines(port: int) -> None:
+    """Some requests may wait on a connection; one that sends thousands without reading answers is closed."""
+    late, more = GET.replace(b"/ ", b"/slow ") + b"\r\n", GET + b"\r\n"
+    last = GET + b"Connection: close\r\n\r\n"
+    assert (await exchange(port, late + more * (MAX_PIPELINED - 1) + last)).count(b"HTTP/1.1 200 ") == MAX_PIPELINED + 1
+    async with asyncio.timeout(10):
+        assert (await exchange(port, late + more * 3000)).count(b"HTTP/1.1 200 ") <= MAX_PIPELINED
 
 
 async def test_trailers(port: int) -> None:

@@ -20,6 +20,10 @@ HEAD_TIMEOUT_S: Final = 20.0
 """For the first request of a connection to come, and for any head to be whole once it has begun."""
 
 
+MAX_PIPELINED: Final = 32
+"""Requests of a connection that wait for the answer to an earlier one; in memory they are far larger than on the wire."""
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -58,6 +62,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        """A request has come. Raises ValueError, at which the parser stops and the connection ends, when too many wait."""
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many pipelined requests")
         self._between = False
         self._unused_bytes = 0
         self._stop_waiting()
