@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from rest_stand import RestStand, a_user, problem
 
@@ -135,6 +137,28 @@ async def test_our_own_failure(stand: RestStand, caplog: pytest.LogCaptureFixtur
     content = problem(await stand.client().get("/auth/me"), 500, "internal")
     assert "secret" not in str(content)
     assert content["request_id"] in content["detail"]
+
+
+async def test_a_client_that_goes_away(stand: RestStand, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that hangs up within its body is no failure of ours."""
+
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"9")]
+    scope = {
+        "type": "http", "method": "POST", "path": "/auth/login", "raw_path": b"/auth/login", "query_string": b"",
+        "headers": headers, "client": ("192.0.2.1", 1), "server": ("127.0.0.1", 80), "scheme": "http", "root_path": "",
+        "http_version": "1.1", "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    await stand.api(scope, gone, send)
+    assert sent[0]["status"] == 400
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_request_ids(stand: RestStand) -> None:

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
@@ -267,6 +268,11 @@ def install_handlers(app: FastAPI) -> None:
     @app.exception_handler(ProblemError)
     async def ours(request: Request, error: ProblemError) -> Response:
         return answer_problem(request, error)
+
+    @app.exception_handler(ClientDisconnect)
+    async def of_client(request: Request, _: ClientDisconnect) -> Response:
+        # Nobody reads it; but it is counted and logged, and as no failure of ours.
+        return answer_problem(request, ProblemError(400, "the client went away before its body was whole"))
 
     @app.exception_handler(RequestFailedError)
     async def of_service(request: Request, error: RequestFailedError) -> Response:
