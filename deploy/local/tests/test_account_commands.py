@@ -78,6 +78,13 @@ def test_the_secret_of_a_key_is_all_that_is_on_stdout(rest: FakeRest) -> None:
     assert rest.seen[0].json["permissions"] == ["agents:read"]
 
 
+def test_a_permission_that_does_not_exist_is_refused_with_those_that_do(rest: FakeRest) -> None:
+    """Before anything is sent."""
+    code, _out, err = run("keys", "create", "--name", "night", "--allow", "agents:look")
+    assert (code, rest.seen) == (2, [])
+    assert "agents:read" in err
+
+
 def test_users_are_found_by_email(rest: FakeRest) -> None:
     """A part of an email that others have too is not enough."""
     rest.on("GET", "/users", {"items": [user(id="user_2", email="grace@example.com.au"), user()], "next_cursor": None})

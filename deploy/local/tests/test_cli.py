@@ -66,6 +66,15 @@ def test_without_a_stack_commands_say_how_to_start_one(tmp_path: Path, voice: st
     assert "Traceback" not in err
 
 
+def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """No traceback."""
+    (tmp_path / "file").touch()
+    code, _out, err = run("demo", "--state-dir", str(tmp_path / "file" / "state"))
+    assert code == 1
+    assert "cannot be used" in err
+    assert "--state-dir" in err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from command_line import run
 from fake_rest import TIME, FakeRest, Reply, problem
+from rich.text import Text
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from voxbus.contracts.agents import AgentSpec
 from voxbus.contracts.campaigns import CampaignMove
@@ -26,7 +29,7 @@ def agent(**changes: Any) -> dict[str, Any]:
 
 def campaign(**changes: Any) -> dict[str, Any]:
     shown = {"id": "camp_1", "user_id": "user_1", "name": "Recall", "agent_id": "front-desk", "status": "draft"}
-    shown |= {"allowed_moves": ["start"], "timezone": "Europe/Paris", "contact_count": 2, "description": ""}
+    shown |= {"allowed_moves": ["schedule", "start"], "timezone": "Europe/Paris", "contact_count": 2, "description": ""}
     times = {"started_at": None, "ended_at": None, "created_at": TIME, "updated_at": TIME, "start_at": None}
     return {**shown, **times, "default_region": "US", "metadata": {"a": "1", "b": "2"}, "revision": 7, **changes}
 
@@ -214,3 +217,49 @@ def test_every_command_has_help() -> None:
         for command in group.typer_instance.registered_commands:
             assert command.callback is not None
             assert command.help or command.callback.__doc__, f"{group.typer_instance.info.name} {command.name}"
+
+
+def test_another_time_for_what_is_scheduled_is_only_a_change(rest: FakeRest) -> None:
+    """schedule --at moves the start of a scheduled campaign, and does not ask for a move that is not allowed."""
+    scheduled = campaign(status="scheduled", allowed_moves=["start", "cancel"], start_at=TIME)
+    rest.on("GET", "/campaigns/camp_1", scheduled)
+    rest.on("PATCH", "/campaigns/camp_1", {**scheduled, "revision": 8})
+    assert run("campaigns", "schedule", "camp_1", "--at", "2030-05-02 09:30")[0] == 0
+    assert [seen.method for seen in rest.seen] == ["GET", "PATCH"]
+
+
+def test_a_refused_schedule_changes_nothing(rest: FakeRest) -> None:
+    """The start of a campaign that cannot be scheduled, or only in the past, is left as it is."""
+    rest.on("GET", "/campaigns/camp_1", campaign(), campaign(status="running", allowed_moves=["pause"]))
+    rest.on("POST", "/campaigns/camp_1/schedule", problem(409, "conflict", "it is running"))
+    code, _out, err = run("campaigns", "schedule", "camp_1", "--at", "2020-05-02 09:30")
+    assert (code, "in the past" in err) == (2, True)
+    code, _out, err = run("campaigns", "schedule", "camp_1", "--at", "2030-05-02 09:30")
+    assert (code, "it is running" in err) == (1, True)
+    assert not rest.of("PATCH", "/campaigns/camp_1")
+
+
+def test_errors_cannot_steer_the_terminal(rest: FakeRest) -> None:
+    """What the API refuses may quote the contents of a file."""
+    rest.on("GET", "/agents", problem(422, "invalid", "no column \x1b[2J"))
+    assert "no column ·[2J" in run("agents", "list")[2]
+
+
+def test_calls_are_made_as_the_one_who_asks(rest: FakeRest) -> None:
+    """`voxbus token` uses the server and the API key of the other commands, not the admin of a stack that runs here."""
+    answer = {"token": "eyJ", "agent_id": "front-desk", "expires_at": TIME, "voice_url": None}
+    rest.on("POST", "/auth/call-tokens", answer)
+    assert run("token", "--agent", "front-desk") == (0, "eyJ\n", "")
+    assert rest.seen[0].headers["authorization"] == "Bearer vxk_good"
+
+
+def test_no_help_loses_words_in_brackets() -> None:
+    """Help is read as markup, which takes `[words]` for a style and does not show them."""
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    commands = [root]
+    for command in commands:
+        commands.extend(getattr(command, "commands", {}).values())
+        for parameter in command.params:
+            text = getattr(parameter, "help", None) or ""
+            assert Text.from_markup(text).plain == text, f"{command.name} {parameter.name}"

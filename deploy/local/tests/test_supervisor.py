@@ -31,10 +31,12 @@ class RecordingObserver:
 
     def __init__(self) -> None:
         self.changes: list[tuple[str, State, str]] = []
+        self.pids: list[tuple[State, int | None]] = []
         self.prepared_names: list[str] = []
 
     def changed(self, member: Supervised, detail: str) -> None:
         self.changes.append((member.spec.name, member.state, detail))
+        self.pids.append((member.state, member.process.pid))
 
     def preparing(self, preparation: Preparation, log_file: Path) -> None:
         assert log_file.exists()
@@ -159,6 +161,24 @@ async def test_a_process_that_dies_later_is_started_again(bench: Bench) -> None:
         assert member.process.pid not in (first, None)
         told = [detail for _name, state, detail in bench.observer.changes if state is State.RESTARTING]
         assert told == ["ended (SIGKILL), starting it again in 0.05 s"]
+
+
+async def test_a_restarted_process_is_known_before_it_is_ready(bench: Bench) -> None:
+    """Its new pid is told while it starts: what it waits for may be away for long."""
+    pids = bench.observer.pids
+    async with bench.supervise(bench.spec("service")) as supervisor:
+        member = supervisor.members[0]
+        await supervisor.start()
+        first = member.process.pid
+        assert pids == [(State.STARTING, first), (State.READY, first)]
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: member.restarts == 1 and member.state is State.READY)
+        assert pids[2:] == [
+            (State.RESTARTING, None),
+            (State.STARTING, member.process.pid),
+            (State.READY, member.process.pid),
+        ]
 
 
 async def test_restarts_wait_longer_each_time(bench: Bench) -> None:

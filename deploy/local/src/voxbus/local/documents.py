@@ -19,7 +19,8 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         text = Path("/dev/stdin").read_text() if str(path) == "-" else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error})") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise UsageError(f"{path} cannot be read ({reason})") from None
     return parse_object(text, str(path))
 
 
@@ -30,7 +31,7 @@ def parse_object(text: str, source: str) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{source} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise UsageError(f"{source} holds no JSON object", "write it like {{ … }}")
+        raise UsageError(f"{source} holds no JSON object", 'write it like {"name": "Front desk"}')
     return value
 
 
@@ -98,7 +99,7 @@ def edit_object(content: dict[str, Any], name: str) -> tuple[dict[str, Any], Pat
         code = subprocess.run([*editor, file_name], check=False).returncode  # noqa: S603  # the user's own editor
     except OSError as error:
         file.unlink(missing_ok=True)
-        raise UsageError(f"{editor[0]} cannot be started ({error})", "name your editor in $EDITOR") from None
+        raise UsageError(f"{editor[0]} cannot be started ({error.strerror})", "name your editor in $EDITOR") from None
     if code != 0:
         hint = f"what you wrote is in {file}"
         if file.exists() and file.read_text(encoding="utf-8", errors="replace") == before:

@@ -85,9 +85,12 @@ class StateDir:
         self._lock_file = self.path / "lock"
 
     def create(self) -> None:
-        """Make the directories; only the user may look into them."""
-        for directory in (self.path, self.nats, self.mongo, self.cache, self.logs, self.recordings):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the directories; only the user may look into them. Raises CommandError."""
+        try:
+            for directory in (self.path, self.nats, self.mongo, self.cache, self.logs, self.recordings):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def ensure_admin_password(self) -> None:
         """Make up the password of the local admin, once; only the user may read it."""
@@ -127,12 +130,14 @@ class StateDir:
                 self._stack_file.unlink(missing_ok=True)
 
     def in_use(self) -> bool:
-        """Whether a process runs a stack in this directory."""
+        """Whether a process runs a stack in this directory. Raises CommandError when it is not ours to see."""
         try:
             with self._lock_file.open("r+") as file:
                 return not _try_lock(file.fileno(), tries=1)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def write(self, stack: StackInfo) -> None:
         """Replace `stack.json`, whole: a reader sees the old one or the new one."""
@@ -148,6 +153,9 @@ class StateDir:
             return StackInfo.model_validate_json(self._stack_file.read_bytes())
         except (OSError, ValidationError):  # it holds the lock and has not got to writing the file
             raise StackNotRunningError(self.path) from None
+
+    def _unusable(self, error: OSError) -> CommandError:
+        return CommandError(f"{self.path} cannot be used ({error.strerror})", "name another directory with --state-dir")
 
     def _supervisor(self) -> int | None:
         try:

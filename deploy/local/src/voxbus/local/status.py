@@ -12,6 +12,7 @@ from voxbus.contracts.subjects import STATUS
 from voxbus.local.probe import Probe
 from voxbus.local.process import memory_bytes
 from voxbus.local.state import ProcessInfo, StackInfo
+from voxbus.local.supervisor import State
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -35,7 +36,14 @@ class ProcessReport(BaseModel):
     @property
     def ready(self) -> bool:
         """Whether it can do its work."""
-        return self.healthy and (self.status is None or self.status.ready)
+        running = self.process.state == State.READY
+        return running and self.healthy and (self.status is None or self.status.ready)
+
+    @property
+    def problems(self) -> list[str]:
+        """Why it is not ready, as far as it says so itself."""
+        stores = self.status.stores if self.status else ()
+        return [f"{store.name} {store.problem}" for store in stores if store.problem]
 
 
 class StackReport(BaseModel):

@@ -113,7 +113,6 @@ class Supervisor:
         if member.spec.preparation is not None:
             self._change(member, State.PREPARING)
             await self._prepare(member.spec.preparation)
-        self._change(member, State.STARTING)
         await self._launch(member)
 
     async def _prepare(self, preparation: Preparation) -> None:
@@ -143,6 +142,7 @@ class Supervisor:
         instance_id = new_id("p") if spec.identifies else None
         env = {**spec.env, "VOXBUS_INSTANCE_ID": instance_id} if instance_id else spec.env
         await process.start(spec.command, env)
+        self._change(member, State.STARTING)
         ended = asyncio.create_task(process.wait())
         ready = asyncio.create_task(self._probe.wait_ok(spec.ready_url, instance_id))
         try:

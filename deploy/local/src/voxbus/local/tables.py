@@ -15,6 +15,7 @@ from voxbus.local.status import ProcessReport, StackReport
 _STATE_STYLES = {
     "ready": "green",
     "not ready": "yellow",
+    "starting": "yellow",
     "restarting": "yellow",
     "unreachable": "red",
     "draining": "yellow",
@@ -55,7 +56,7 @@ def status_table(report: StackReport) -> Table:
             info.name,
             str(info.pid or "–"),
             _state(process),
-            f"{status.active} / {status.capacity if status.capacity is not None else '–'}" if status else "–",
+            f"{status.active} / {status.capacity}" if status and status.capacity is not None else "–",
             ", ".join(status.providers) if status and status.providers else "–",
             _duration(status.uptime_s) if status else "–",
             str(info.restarts),
@@ -76,6 +77,11 @@ def status_table(report: StackReport) -> Table:
             "–",
         )
     return table
+
+
+def problem_lines(report: StackReport) -> list[str]:
+    """Why processes are not ready, one line each."""
+    return [f"{one.process.name}: {problem}" for one in report.processes for problem in one.problems]
 
 
 def _table(*columns: str) -> Table:

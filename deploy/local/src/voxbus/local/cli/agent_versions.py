@@ -75,8 +75,8 @@ def versions(
 @reports_errors
 def diff(
     agent: AgentArgument,
-    before: Annotated[str, typer.Argument(metavar="[BEFORE]", help="draft, published, or a number.")] = "published",
-    after: Annotated[str, typer.Argument(metavar="[AFTER]", help="draft, published, or a number.")] = "draft",
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="draft, published, or a number.")] = "published",
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="draft, published, or a number.")] = "draft",
     url: UrlOption = None,
     path: StackDirOption = None,
     as_json: JsonOption = False,

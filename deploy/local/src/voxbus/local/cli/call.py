@@ -12,11 +12,9 @@ import typer
 from rich.console import Console
 
 from voxbus.contracts.native import SAMPLE_RATES
-from voxbus.local.api import ApiClient
 from voxbus.local.call_tokens import get_call_token
 from voxbus.local.cli.common import (
     JsonOption,
-    StateDirOption,
     Stopping,
     err,
     out,
@@ -25,6 +23,7 @@ from voxbus.local.cli.common import (
     run,
     state_dir,
 )
+from voxbus.local.cli.remote import StackDirOption, find_api
 from voxbus.local.dialogue import ScriptLine
 from voxbus.local.errors import ExitCode, UsageError
 from voxbus.local.mic import Microphone
@@ -52,10 +51,12 @@ def call(
         typer.Argument(metavar="FILE.wav…", help="What to say, one file per turn; any WAV with PCM or floats."),
     ] = None,
     agent: Annotated[str, typer.Option("--agent", help="The agent to call.")] = DEFAULT_AGENT,
-    url: Annotated[str | None, typer.Option("--url", help="The gateway [the running stack's].")] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="The gateway; without it the one that the API names.")
+    ] = None,
     token: Annotated[
         str | None,
-        typer.Option("--token", envvar="VOXBUS_TOKEN", help="A token [one that the stack's API gives its admin]."),
+        typer.Option("--token", envvar="VOXBUS_TOKEN", help="A token; without it one that the API gives you."),
     ] = None,
     save: Annotated[
         Path | None, typer.Option("--save", help="Save the call: caller left, agent right.", dir_okay=False)
@@ -70,10 +71,12 @@ def call(
     sample_rate: Annotated[
         int, typer.Option("--rate", help="Sample rate of the call: 8000, 16000, 24000, 48000.")
     ] = 16_000,
-    path: StateDirOption = DEFAULT_STATE_DIR,
+    path: StackDirOption = None,
     as_json: JsonOption = False,
 ) -> ExitCode:
     """Call an agent in real time: each file is said when it is the caller's turn. Prints what both say, and each turn's timings.
+
+    The API that gives the token is that of VOXBUS_URL, of your last login, or of the running stack.
 
     Exit code 1: a file was not answered, or the call broke; 3: no gateway; 4: the gateway refused the call.
     """
@@ -82,7 +85,7 @@ def call(
     if mic == bool(files):
         raise UsageError("give WAV files to say, or --mic", "for example: voxbus call hello.wav thanks.wav")
     lines = load_lines(files or [], parse_barge_ins(barge_in or []), sample_rate)
-    target = find_target(state_dir(path), agent, url=url, token=token, sample_rate=sample_rate)
+    target = find_target(path, agent, url=url, token=token, sample_rate=sample_rate)
     result = run(_call(target, lines, console=None if as_json else out, save=save, mic=mic))
     if as_json:
         print_plain(result.model_dump_json(indent=2))
@@ -92,16 +95,14 @@ def call(
 
 
 async def find_target(
-    state: StateDir, agent: str, *, url: str | None = None, token: str | None = None, sample_rate: int = 16_000
+    path: Path | None, agent: str, *, url: str | None = None, token: str | None = None, sample_rate: int = 16_000
 ) -> CallTarget:
-    """Whom to call: what was given, else the running stack with a fresh token. Raises CommandError."""
-    if url is not None and token is not None:
-        return CallTarget(url, token, agent, sample_rate)
-    stack = state.read()
+    """Whom to call: what was given, else what the API says with a fresh token. Raises CommandError."""
     if token is None:
-        async with ApiClient.for_stack(stack, state) as client:
-            token = (await get_call_token(client, agent)).token
-    return CallTarget(url or stack.voice_url, token, agent, sample_rate)
+        async with find_api(None, path) as api:
+            answer = await get_call_token(api, agent)
+        token, url = answer.token, url or answer.voice_url
+    return CallTarget(url or state_dir(path or DEFAULT_STATE_DIR).read().voice_url, token, agent, sample_rate)
 
 
 def exit_code(result: CallResult) -> ExitCode:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from voxbus.contracts.campaigns import CampaignMove
+from voxbus.contracts.campaigns import CampaignMove, CampaignStatus
 from voxbus.local.api import ApiClient
 from voxbus.local.cli.common import JsonOption, err, reports_errors
 from voxbus.local.cli.remote import RevisionOption, StackDirOption, UrlOption, YesOption, confirm, with_api
@@ -46,18 +46,24 @@ def schedule(
     path: StackDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a campaign start by itself.
+    """Let a campaign start by itself; with --at, also at another time than the one it is scheduled for.
 
     Example: voxbus campaigns schedule camp_5f0c… --at "2030-05-02 09:30"
     """
     time = _parse_time(at) if at else None
 
     async def work(api: ApiClient) -> dict[str, Any]:
+        record: dict[str, Any] = await api.get(f"/campaigns/{campaign}")
         expected: int | str = revision or "*"
-        if time is not None:
-            expected = await _set_start(api, campaign, time, expected)
-        elif (await api.get(f"/campaigns/{campaign}"))["start_at"] is None:
+        if time is None and record["start_at"] is None:
             raise UsageError("the campaign has no time to start at", "say it: --at '2030-05-02 09:30'")
+        scheduled = record["status"] == CampaignStatus.SCHEDULED
+        # A move that is not allowed is sent as well, but without a new time before it: its refusal says why.
+        if time is not None and (scheduled or CampaignMove.SCHEDULE in record["allowed_moves"]):
+            record = await _set_start(api, record, time, expected)
+            if scheduled:
+                return record
+            expected = int(record["revision"])
         return await _move(api, campaign, CampaignMove.SCHEDULE, expected)
 
     _tell(with_api(url, path, work), as_json=as_json)
@@ -98,12 +104,16 @@ async def _move(api: ApiClient, campaign: str, move: CampaignMove, revision: int
     return answer
 
 
-async def _set_start(api: ApiClient, campaign: str, time: datetime, revision: int | str) -> int:
-    """Write the time into the campaign; the revision it has then."""
+async def _set_start(api: ApiClient, campaign: dict[str, Any], time: datetime, revision: int | str) -> dict[str, Any]:
+    """Write the time into the campaign; what it is then."""
     if time.tzinfo is None:
-        time = time.replace(tzinfo=_zone((await api.get(f"/campaigns/{campaign}"))["timezone"]))
-    changed = await api.patch(f"/campaigns/{campaign}", {"start_at": time.isoformat()}, revision=revision)
-    return int(changed["revision"])
+        time = time.replace(tzinfo=_zone(campaign["timezone"]))
+    if time <= datetime.now(UTC):
+        raise UsageError(f"--at {time:%Y-%m-%d %H:%M %Z}: that is in the past", "name a time that is still to come")
+    changed: dict[str, Any] = await api.patch(
+        f"/campaigns/{campaign['id']}", {"start_at": time.isoformat()}, revision=revision
+    )
+    return changed
 
 
 def _parse_time(text: str) -> datetime:

@@ -52,6 +52,11 @@ def print_plain(text: str) -> None:
     out.out(text, highlight=False)
 
 
+def printable(text: str) -> str:
+    """Text of others without control characters, which would steer the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else "·" for char in text)
+
+
 def state_dir(path: Path) -> StateDir:
     """The state directory of an option."""
     return StateDir(path)
@@ -59,12 +64,12 @@ def state_dir(path: Path) -> StateDir:
 
 def print_error(error: CommandError) -> None:
     """What went wrong, the end of the log where there is one, and what to do."""
-    err.print(Text.assemble(("error: ", "bold red"), str(error)))
+    err.print(Text.assemble(("error: ", "bold red"), printable(str(error))))
     if isinstance(error, ProcessFailedError):
         for line in error.tail:
-            err.print(Text(f"  | {line}", "dim"))
+            err.print(Text(f"  | {printable(line)}", "dim"))
     if error.hint:
-        err.print(Text.assemble(("hint:  ", "bold"), error.hint))
+        err.print(Text.assemble(("hint:  ", "bold"), printable(error.hint)), soft_wrap=True)
 
 
 def reports_errors(command: Callable[P, ExitCode | None]) -> Callable[P, None]:

@@ -83,6 +83,9 @@ def create(
 
     Example: voxbus keys create --name "night report" --allow agents:read --allow campaigns:read --expires 90d
     """
+    unknown = [permission for permission in permissions if permission not in _GRANTABLE]
+    if unknown:
+        raise UsageError(f"--allow {unknown[0]}: there is no such permission", f"use some of {', '.join(_GRANTABLE)}")
     body: dict[str, Any] = {"name": name, "permissions": permissions}
     if expires is not None:
         body["expires_at"] = (datetime.now(UTC) + parse_life(expires)).isoformat()

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from rich.table import Table
 from rich.text import Text
 
-from voxbus.local.cli.common import err, out, print_plain
+from voxbus.local.cli.common import err, out, print_plain, printable
 
 Column = tuple[str, Callable[[dict[str, Any]], str | Text]]
 """Heading, and what a record shows under it."""
@@ -110,7 +110,7 @@ def short(text: str) -> str:
 
 
 def _plain(value: str | Text) -> Text:
-    """Never read as markup, and without control characters that would steer the terminal."""
+    """Never read as markup, and without control characters."""
     if isinstance(value, Text):
         return value
-    return Text("".join(char if char.isprintable() or char == "\n" else "·" for char in value))
+    return Text(printable(value))

@@ -6,7 +6,7 @@ from voxbus.local.cli.common import JsonOption, StateDirOption, out, print_plain
 from voxbus.local.errors import ExitCode
 from voxbus.local.state import DEFAULT_STATE_DIR
 from voxbus.local.status import collect_report
-from voxbus.local.tables import status_table
+from voxbus.local.tables import problem_lines, status_table
 
 
 @reports_errors
@@ -18,5 +18,7 @@ def status(path: StateDirOption = DEFAULT_STATE_DIR, as_json: JsonOption = False
         print_plain(report.model_dump_json(indent=2))
     else:
         out.print(status_table(report))
+        for line in problem_lines(report):
+            out.print(f"! {line}", style="yellow", markup=False, soft_wrap=True)
         out.print(f"\nvoice {stack.voice_url}   bus {stack.nats_url}   logs {stack.log_dir}", markup=False)
     return ExitCode.OK if report.ready else ExitCode.FAILED

@@ -24,7 +24,9 @@ def streams() -> None:
 def apply(
     nats_url: Annotated[
         str | None,
-        typer.Option("--nats-url", envvar="VOXBUS_NATS_URL", help="The bus [the running stack's].", show_default=False),
+        typer.Option(
+            "--nats-url", envvar="VOXBUS_NATS_URL", help="The bus; without it the running stack's.", show_default=False
+        ),
     ] = None,
     replicas: Annotated[
         int, typer.Option("--replicas", help="Servers that keep each message; 3 in a cluster.", min=1, max=5)

@@ -30,32 +30,38 @@ ProcessesOption = Annotated[
     typer.Option(
         "--processes",
         metavar="NAME=N,…",
-        help="How many of each: stages stt, llm, tts (0 is none), services auth, agents, campaigns, rest-gateway. [one]",
+        help="How many of each, else one: stages stt, llm, tts (0 is none), services auth, agents, campaigns, rest-gateway.",
     ),
 ]
 RestPortOption = Annotated[
-    int | None, typer.Option("--rest-port", help="Port of the REST API [8000, else a free one].", min=1, max=65535)
+    int | None,
+    typer.Option("--rest-port", help="Port of the REST API; without it 8000, else a free one.", min=1, max=65535),
 ]
 VoicePortOption = Annotated[
     int | None,
-    typer.Option("--voice-port", help="Port of the voice WebSocket [7860, else a free one].", min=1, max=65535),
+    typer.Option(
+        "--voice-port", help="Port of the voice WebSocket; without it 7860, else a free one.", min=1, max=65535
+    ),
 ]
 NatsPortOption = Annotated[
-    int | None, typer.Option("--nats-port", help="Port of NATS [4222, else a free one].", min=1, max=65535)
+    int | None, typer.Option("--nats-port", help="Port of NATS; without it 4222, else a free one.", min=1, max=65535)
 ]
 MonitorPortOption = Annotated[
     int | None,
-    typer.Option("--nats-monitor-port", help="Port of NATS' monitoring [8222, else a free one].", min=1, max=65535),
+    typer.Option(
+        "--nats-monitor-port", help="Port of NATS' monitoring; without it 8222, else a free one.", min=1, max=65535
+    ),
 ]
 MongoPortOption = Annotated[
-    int | None, typer.Option("--mongo-port", help="Port of MongoDB [27017, else a free one].", min=1, max=65535)
+    int | None,
+    typer.Option("--mongo-port", help="Port of MongoDB; without it 27017, else a free one.", min=1, max=65535),
 ]
 MongoUrlOption = Annotated[
     str | None,
     typer.Option(
         "--mongo-url",
         envvar="VOXBUS_MONGO_URL",
-        help="Use a MongoDB that runs already [one is started].",
+        help="Use a MongoDB that runs already; without it one is started.",
         show_envvar=True,
     ),
 ]
