@@ -9,6 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from voxbus.voice_gateway.rest.deps import Require
 from voxbus.voice_gateway.rest.errors import ProblemError, unknown_name
@@ -16,6 +18,16 @@ from voxbus.voice_gateway.rest.errors import ProblemError, unknown_name
 
 class StrictRoute(APIRoute):
     """A route that refuses query parameters it does not know: a filter with a typing error would find too much."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self._begins = path.partition("{")[0]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether it is this route's request. The router asks all in turn: most say no by the beginning of the path."""
+        if not scope["path"].startswith(self._begins) and not scope.get("root_path"):
+            return Match.NONE, {}
+        return super().matches(scope)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler with the check before it."""
