@@ -90,6 +90,7 @@ class Neighbours:
         """Cleared, `campaigns` keeps its answer back."""
         self.answering.set()
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self._heard: set[str] = set()
 
     async def ask(self, operation: Operation[RequestT, ResultT], request: RequestT) -> ResultT:
         """Send a request; raises RequestFailedError."""
@@ -113,8 +114,11 @@ class Neighbours:
                 await asyncio.sleep(0.01)
 
     async def heard(self, message: Msg) -> None:
-        """An event came."""
+        """An event came. It may come again, when two processes change an agent in turn; its id tells."""
         assert message.headers is not None
+        if message.headers["ce-id"] in self._heard:
+            return
+        self._heard.add(message.headers["ce-id"])
         kind = message.headers["ce-type"].removeprefix("voxbus.").removesuffix(".v1")
         self.events.append((kind, json.loads(message.data)))
 

@@ -97,6 +97,7 @@ class World:
         """Awaited before `agents` looks, with how often it was asked."""
         self.asked_for_agents = 0
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self._heard: set[str] = set()
 
     async def ask(self, operation: Operation[RequestT, ResultT], request: RequestT) -> ResultT:
         """Send a request; raises RequestFailedError."""
@@ -175,8 +176,11 @@ class World:
                 await asyncio.sleep(0.02)
 
     async def heard(self, message: Msg) -> None:
-        """An event came."""
+        """An event came. It may come again, when two processes change a campaign in turn; its id tells."""
         assert message.headers is not None
+        if message.headers["ce-id"] in self._heard:
+            return
+        self._heard.add(message.headers["ce-id"])
         kind = message.headers["ce-type"].removeprefix("voxbus.campaign.").removesuffix(".v1")
         self.events.append((kind, json.loads(message.data)))
 

@@ -53,7 +53,7 @@ class Deletion:
                 await self._require_unused(request.agent_id, request.actor)
                 data = AgentDeleted(agent_id=request.agent_id, user_id=document["user_id"])
                 event = self._editor.event(document, data, request.traceparent)
-                if await self._repository.delete(request.agent_id, token, request.expected_revision, event):
+                if await self._repository.delete(document, token, request.expected_revision, event):
                     log.info("agent deleted", agent_id=request.agent_id)
                     return
             finally:

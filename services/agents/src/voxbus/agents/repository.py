@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from voxbus.agents.domain import KEPT_VERSIONS
@@ -78,19 +77,23 @@ class AgentRepository:
         )
 
     async def change(self, document: Document, change: Change) -> Document | None:
-        """Change an agent that is still as in `document`; None when it was changed or deleted meanwhile."""
+        """Change an agent that is still as in `document`; None when it was changed or deleted meanwhile.
+
+        What it becomes is known beforehand: the revision stands for all the rest. So the store need not answer with it, which
+        costs one that speaks MongoDB's protocol a look at the whole collection.
+        """
+        values = {**change.values, "updated_at": now()}
         pushes: dict[str, Any] = {"outbox": entry(change.event)}
         if change.version is not None:
             pushes["versions"] = {"$each": [dict(change.version)], "$slice": -KEPT_VERSIONS}
-        changed = await self._agents.find_one_and_update(
+        written = await self._agents.update_one(
             {"_id": document["_id"], "revision": document["revision"], **_LIVE},
-            {"$set": {**change.values, "updated_at": now()}, "$push": pushes, "$inc": {"revision": 1}},
-            projection=_WITHOUT_LISTS,
-            return_document=ReturnDocument.AFTER,
+            {"$set": values, "$push": pushes, "$inc": {"revision": 1}},
         )
-        if changed is not None:
-            self._relay.nudge(AGENTS, document["_id"])
-        return changed
+        if not written.modified_count:
+            return None
+        self._relay.nudge(AGENTS, document["_id"])
+        return {**document, **values, "revision": document["revision"] + 1}
 
     async def mark(self, document: Document, token: str, until: datetime) -> bool:
         """Mark an agent as about to be deleted; False when it changed, is marked or is gone."""
@@ -102,21 +105,20 @@ class AgentRepository:
         """Take a mark away; the deletion that made it can no longer be completed."""
         await self._agents.update_one({"_id": agent_id, "deleting.token": token}, {"$unset": {"deleting": ""}})
 
-    async def delete(self, agent_id: str, token: str, revision: int | None, event: Event[Any]) -> bool:
+    async def delete(self, document: Document, token: str, revision: int | None, event: Event[Any]) -> bool:
         """Delete an agent that still has the mark, and the revision unless that is None; its versions go with it.
 
         What is left waits for its event to be published. Its draft is gone at once, with the secrets in it.
         """
-        where: Document = {"_id": agent_id, "deleting.token": token, **_LIVE}
+        where: Document = {"_id": document["_id"], "deleting.token": token, **_LIVE}
         if revision is not None:
             where["revision"] = revision
         update = deletion(event)
         update["$unset"] |= dict.fromkeys(("deleting", "draft", "versions"), "")
-        deleted = await self._agents.find_one_and_update(where, update, projection={"history_id": True})
-        if deleted is None:
+        if not (await self._agents.update_one(where, update)).modified_count:
             return False
-        self._relay.nudge(AGENTS, agent_id)
-        await self._versions.delete_many({"history_id": deleted["history_id"]})
+        self._relay.nudge(AGENTS, document["_id"])
+        await self._versions.delete_many({"history_id": document["history_id"]})
         return True
 
     async def keep_version(self, document: Document) -> str:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from pymongo import ReturnDocument
-
 from voxbus.campaigns.domain import USES_AGENT
 from voxbus.campaigns.migrations import CAMPAIGNS
 from voxbus.campaigns.records import SUMMARY_FIELDS, Document
@@ -55,19 +53,20 @@ class CampaignRepository:
         *,
         only_if: Mapping[str, Any] | None = None,
     ) -> Document | None:
-        """The campaign with these values, or None when it was changed meanwhile, or is not as `only_if` says."""
-        changed = await self._collection.find_one_and_update(
+        """The campaign with these values, or None when it was changed meanwhile, or is not as `only_if` says.
+
+        What it becomes is known beforehand, but for what others may do to its contacts in the same moment. So the store need
+        not answer with it, which costs one that speaks MongoDB's protocol a look at the whole collection.
+        """
+        values = {**values, "updated_at": now()}
+        written = await self._collection.update_one(
             {"_id": document["_id"], "revision": document["revision"], **_VISIBLE, **(only_if or {})},
-            {
-                "$set": {**values, "updated_at": now()},
-                "$inc": {"revision": 1},
-                "$push": {"outbox": entry(event)},
-            },
-            return_document=ReturnDocument.AFTER,
+            {"$set": values, "$inc": {"revision": 1}, "$push": {"outbox": entry(event)}},
         )
-        if changed is not None:
-            self._relay.nudge(CAMPAIGNS, changed["_id"])
-        return changed
+        if not written.modified_count:
+            return None
+        self._relay.nudge(CAMPAIGNS, document["_id"])
+        return {**document, **values, "revision": document["revision"] + 1}
 
     async def remove(self, document: Document, event: Event[Any]) -> bool:
         """Hide it from everybody; False when it was changed meanwhile. The caretaker removes its contacts, then itself.

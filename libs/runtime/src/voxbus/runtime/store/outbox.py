@@ -1,7 +1,8 @@
 """The outbox: events are kept in the document whose change they tell, published from there, then removed.
 
-No event without its write, no write without its event. Consumers may see one twice (the id tells) when a process dies
-between publishing and removing.
+No event without its write, no write without its event. The stream keeps each once and in the order of the writes. Who listens
+without the stream may see one twice (the id tells), when two processes write to a document in turn or one dies between
+publishing and removing.
 """
 
 from __future__ import annotations
