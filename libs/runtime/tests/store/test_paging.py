@@ -141,3 +141,14 @@ async def test_an_unknown_order_is_refused(store: DocumentStore) -> None:
     """Only the fields that the list names can be sorted by."""
     assert await failed_at(store, sort="password") == ["/sort"]
     assert await failed_at(store, sort="--name") == ["/sort"]
+
+
+@pytest.mark.parametrize("sort", ["name", "-name"])
+async def test_a_condition_on_the_sorted_field_holds_on_every_page(store: DocumentStore, sort: str) -> None:
+    """What is sought by name and sorted by name comes once each, also where names are the same."""
+    for number in range(9):
+        await insert(store, f"agent_{number}", draft={"name": f"{'desk' if number % 3 else 'door'} {number // 4}"})
+    condition: dict[str, Any] = {"draft.name": {"$regex": "desk"}}
+    found = list(chain.from_iterable(await pages(store, sort, **condition)))
+    wanted = [f"agent_{number}" for number in (1, 2, 4, 5, 7, 8)]
+    assert found == (wanted if sort == "name" else wanted[::-1])

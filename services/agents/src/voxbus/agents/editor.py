@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ log = structlog.get_logger(__name__)
 Document = dict[str, Any]
 Edit = Callable[[Document], Awaitable[Change | None]]
 _ATTEMPTS: Final = 10
+_PAUSE_S: Final = 0.02
 
 
 class Editor:
@@ -41,7 +44,8 @@ class Editor:
 
         Without one, a change by somebody else in between is taken in, and the edit made anew.
         """
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            await asyncio.sleep(random.uniform(0, attempt * _PAUSE_S))  # noqa: S311  # so that not all come again at once
             document = await self.visible(agent_id, actor)
             require_revision(document, expected_revision)
             change = await edit(document)

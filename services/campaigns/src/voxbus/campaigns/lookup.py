@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,6 +18,7 @@ from voxbus.runtime.rpc import RequestFailedError, not_found
 Edit = Callable[[Document], Awaitable[Document | None]]
 """Changes a document that is still as it was read; None: it was not."""
 _ATTEMPTS: Final = 10
+_PAUSE_S: Final = 0.02
 
 
 class Lookup:
@@ -41,7 +44,8 @@ class Lookup:
 
         Raises NOT_FOUND, STALE when it is not at the expected revision, CONFLICT for a NotAllowedError of the edit.
         """
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            await asyncio.sleep(random.uniform(0, attempt * _PAUSE_S))  # noqa: S311  # so that not all come again at once
             document = await self.visible(campaign_id, actor)
             _require_revision(document, expected_revision)
             try:

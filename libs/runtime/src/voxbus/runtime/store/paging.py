@@ -56,9 +56,23 @@ async def find_page(
 
 
 def _both(where: Mapping[str, Any], part: Document) -> Document:
-    if where.keys().isdisjoint(part):
-        return {**where, **part}
-    return {"$and": [dict(where), part]}
+    """Flat where that is possible: not every server of MongoDB's protocol uses indexes below `$and`."""
+    merged = dict(where)
+    for field, condition in part.items():
+        if field in merged:
+            ours, theirs = _operators(merged[field]), _operators(condition)
+            if not ours.keys().isdisjoint(theirs):
+                return {"$and": [dict(where), part]}
+            merged[field] = {**ours, **theirs}
+        else:
+            merged[field] = condition
+    return merged
+
+
+def _operators(condition: Any) -> Mapping[str, Any]:
+    if isinstance(condition, Mapping) and any(name.startswith("$") for name in condition):
+        return condition
+    return {"$eq": condition}
 
 
 def _after(field: str, descending: bool, value: Any, document_id: str) -> list[Document]:
