@@ -351,6 +351,27 @@ async def test_no_request_is_lost_when_one_of_two_processes_stops(
     assert sorted(done) == sorted(asked)
 
 
+async def test_a_service_is_back_in_its_group_when_the_bus_is(nats_server: NatsServer) -> None:
+    """After the bus was away, a process answers again by itself."""
+
+    async def delete(_request: DeleteAgent) -> Done:
+        return Done()
+
+    async with connected(nats_server.url, "agents") as events:
+        server = RpcServer(events, "agents")
+        server.answer(DELETE_AGENT, delete)
+        await server.start()
+        nats_server.stop()
+        while events.connected:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(nats_server.start)
+        while not events.connected:
+            await asyncio.sleep(0.01)
+        await events.flush()
+        assert await RpcClient(events).request(DELETE_AGENT, DELETE) == Done()
+        await server.drain()
+
+
 async def test_a_drain_without_a_bus_is_quick(nats_server: NatsServer) -> None:
     """A process that stops while the bus is away does not wait for it, nor comes back to the group when it is there."""
 
