@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from voxbus.local.errors import CommandError
 
 _TIMEOUT_MS = 1000
+_KNOCK_PAUSE_S = 0.02
 
 
 def mongo_command(directory: Path, *, host: str, port: int) -> tuple[str, ...]:
@@ -28,6 +29,21 @@ def mongo_command(directory: Path, *, host: str, port: int) -> tuple[str, ...]:
         str(script), "--host", host, "--port", str(port), "--storage-path", str(directory),
         "--log-level", "WARNING", "--sync-on-commit",
     )  # fmt: skip
+
+
+async def wake_until_closed(host: str, port: int) -> None:
+    """Help SecantusDB to stop at once: return when it listens no more.
+
+    At its stop it closes the socket on which a thread of it waits for connections. Linux does not wake the thread, and it waits
+    two seconds for it; a connection wakes it.
+    """
+    while True:
+        try:
+            _reader, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            return
+        writer.close()
+        await asyncio.sleep(_KNOCK_PAUSE_S)
 
 
 async def answers(url: str) -> bool:

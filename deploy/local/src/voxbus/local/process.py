@@ -55,6 +55,8 @@ class ProcessSpec:
     """Higher ranks wait until it is ready."""
     on_ready: Callable[[], Awaitable[object]] | None = None
     """Done at each start before it counts as ready; may raise CommandError."""
+    on_stopping: Callable[[], Awaitable[object]] | None = None
+    """Runs from the SIGTERM on, until the process has ended."""
 
 
 class ManagedProcess:
@@ -93,12 +95,16 @@ class ManagedProcess:
         assert self._process is not None  # noqa: S101
         return await self._process.wait()
 
-    async def stop(self, grace_s: float) -> bool:
-        """SIGTERM, after `grace_s` SIGKILL to it and its children; returns whether the SIGTERM was enough."""
+    async def stop(self, grace_s: float, meanwhile: Callable[[], Awaitable[object]] | None = None) -> bool:
+        """SIGTERM, after `grace_s` SIGKILL to it and its children; returns whether the SIGTERM was enough.
+
+        `meanwhile` runs until the process has ended.
+        """
         if self._process is None or self._process.returncode is not None:
             return True
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
+        helping = asyncio.ensure_future(meanwhile()) if meanwhile else None
         try:
             async with asyncio.timeout(grace_s):
                 await self._process.wait()
@@ -106,6 +112,10 @@ class ManagedProcess:
             self.kill()
             await self._process.wait()
             return False
+        finally:
+            if helping is not None:
+                helping.cancel()
+                await asyncio.gather(helping, return_exceptions=True)
         return True
 
     def kill(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,15 +41,23 @@ class Stack:
         """What came of the agents' files."""
         self.supervisor = Supervisor(plan.specs, state.logs, _StateWriter(self, observer))
 
-    async def start(self) -> None:
-        """Start everything and apply the agents; returns when all is ready. Raises CommandError."""
+    async def start(self, meanwhile: Callable[[Stack], Awaitable[None]] | None = None) -> None:
+        """Start everything and apply the agents; returns when all is ready. Raises CommandError.
+
+        `meanwhile` is done when the API is ready, while others may still start.
+        """
         self.write()
-        await together([self.supervisor.start(), self._apply_agents()])
+        await together([self.supervisor.start(), self._use_api(meanwhile)])
         self.ready_s = time.monotonic() - self._started
         self.write()
 
-    async def _apply_agents(self) -> None:
+    async def _use_api(self, meanwhile: Callable[[Stack], Awaitable[None]] | None) -> None:
         await self.supervisor.until_ready("mongodb", "auth", "agents", REST)
+        await self._apply_agents()
+        if meanwhile is not None:
+            await meanwhile(self)
+
+    async def _apply_agents(self) -> None:
         async with ApiClient.for_stack(self.info(), self._state) as client:
             try:
                 self.applied = await apply_agents(client, self._agents, publish=True)

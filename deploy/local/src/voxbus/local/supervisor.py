@@ -184,7 +184,7 @@ class Supervisor:
         if member.process.pid is None:
             self._change(member, State.STOPPED)
             return
-        polite = await member.process.stop(member.spec.stop_grace_s)
+        polite = await member.process.stop(member.spec.stop_grace_s, member.spec.on_stopping)
         self._change(
             member, State.STOPPED, "" if polite else f"killed: it did not end within {member.spec.stop_grace_s:g} s"
         )

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from voxbus.contracts.agents import AgentSpec
 from voxbus.local.agent_files import read_agent
 from voxbus.local.cli.call import exit_code, recording_path
 from voxbus.local.cli.common import StateDirOption, Stopping, err, out, reports_errors, run, state_dir
@@ -19,6 +20,7 @@ from voxbus.local.errors import CommandError, ExitCode
 from voxbus.local.placing import CallResult, CallTarget, load_lines, place_call
 from voxbus.local.plan import BUILT_IN_AGENTS, StackOptions
 from voxbus.local.report import replies, scale_of, waterfall
+from voxbus.local.stack import Stack
 from voxbus.local.state import DEFAULT_STATE_DIR, StackInfo, StateDir
 from voxbus.local.tables import stack_table
 
@@ -68,10 +70,9 @@ async def _demo(state: StateDir, scene: Scene, *, logs: bool) -> ExitCode:
 
 async def _run_demo(state: StateDir, scene: Scene, stopping: Stopping, *, logs: bool) -> ExitCode:
     lines = load_lines(scene.files(), {}, SAMPLE_RATE)
-    async with _stack(state, stopping, logs=logs) as stack:
+    agent = read_agent(BUILT_IN_AGENTS / f"{scene.agent}.json")
+    async with _prepared(state, stopping, agent.spec, logs=logs) as (stack, prepared):
         out.print(stack_table(stack))
-        agent = read_agent(BUILT_IN_AGENTS / f"{scene.agent}.json")
-        prepared = await prepare_call(stack, state, agent.spec)
         target = CallTarget(
             prepared.token.voice_url or stack.voice_url, prepared.token.token, prepared.agent_id, SAMPLE_RATE
         )
@@ -82,7 +83,10 @@ async def _run_demo(state: StateDir, scene: Scene, stopping: Stopping, *, logs: 
 
 
 @asynccontextmanager
-async def _stack(state: StateDir, stopping: Stopping, *, logs: bool) -> AsyncIterator[StackInfo]:
+async def _prepared(
+    state: StateDir, stopping: Stopping, spec: AgentSpec, *, logs: bool
+) -> AsyncIterator[tuple[StackInfo, Prepared]]:
+    """A stack, and an agent in it that can be called."""
     if state.in_use():
         err.print(f"using the stack that runs in {state.path}", markup=False, soft_wrap=True)
         stack = state.read()
@@ -90,10 +94,16 @@ async def _stack(state: StateDir, stopping: Stopping, *, logs: bool) -> AsyncIte
             raise CommandError(
                 "the stack here is still starting", "try again when `voxbus status` says that all is ready"
             )
-        yield stack
+        yield stack, await prepare_call(stack, state, spec)
         return
-    async with started_stack(state, StackOptions(), stopping, logs=logs) as started:
-        yield started.info()
+    prepared: list[Prepared] = []
+
+    async def prepare(started: Stack) -> None:
+        """A client can do all that before the workers, which load their engines, are ready."""
+        prepared.append(await prepare_call(started.info(), state, spec))
+
+    async with started_stack(state, StackOptions(), stopping, logs=logs, meanwhile=prepare) as started:
+        yield started.info(), prepared[0]
 
 
 def _introduce(stack: StackInfo, prepared: Prepared, target: CallTarget, lines: int) -> None:

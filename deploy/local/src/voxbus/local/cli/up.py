@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -136,16 +136,24 @@ async def _run_stack(state: StateDir, options: StackOptions, stopping: Stopping,
 
 @asynccontextmanager
 async def started_stack(
-    state: StateDir, options: StackOptions, stopping: Stopping, *, logs: bool = False
+    state: StateDir,
+    options: StackOptions,
+    stopping: Stopping,
+    *,
+    logs: bool = False,
+    meanwhile: Callable[[Stack], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Stack]:
-    """A stack that is ready, with its progress on the console; stopped at the end. Raises what its start raises."""
+    """A stack that is ready, with its progress on the console; stopped at the end. Raises what its start raises.
+
+    `meanwhile` is done when its API is ready.
+    """
     observer = ConsoleObserver(err, logs=logs)
     async with open_stack(state, options, observer) as stack:
         stopping.hurry = stack.supervisor.kill
         observer.watch(stack.supervisor.members)
         following = asyncio.create_task(observer.follow())
         try:
-            await stack.start()
+            await stack.start(meanwhile)
             observer.flush()
             yield stack
         finally:

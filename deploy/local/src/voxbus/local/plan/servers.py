@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from voxbus.local.mongo_server import mongo_command
+from voxbus.local.mongo_server import mongo_command, wake_until_closed
 from voxbus.local.nats_server import nats_binary, write_config
 from voxbus.local.plan.options import StackOptions
 from voxbus.local.plan.rank import Rank
@@ -42,6 +42,7 @@ def mongo_spec(options: StackOptions, ports: PortPlan, directory: Path) -> Proce
     return ProcessSpec(
         name="mongodb", service="mongodb", rank=Rank.SERVERS, command=mongo_command(directory, host=HOST, port=port),
         ready_url=url, health_url=url, ports={"mongodb": port}, gate=False,
+        on_stopping=lambda: wake_until_closed(HOST, port),
         hint=f"if its store is damaged, delete {directory} and start again, or use a MongoDB of yours with --mongo-url",
     )  # fmt: skip
 
