@@ -20,7 +20,7 @@ pytestmark = pytest.mark.unit
 
 PUBLIC = {
     "/auth/signup", "/auth/login", "/auth/refresh",
-    "/health", "/ready", "/metrics", "/.well-known/jwks.json", "/openapi.json", "/docs",
+    "/health", "/ready", "/metrics", "/.well-known/jwks.json", "/openapi.json", "/", "/docs",
     "/docs/start.js", "/docs/{name}",
 }  # fmt: skip
 COUNTED = {"/auth/signup", "/auth/login", "/auth/refresh", "/.well-known/jwks.json"}

@@ -153,3 +153,9 @@ async def test_only_files_of_the_page_are_served() -> None:
     client = RestStand().client(None)
     for name in ("other.js", "__init__.py", "..%2fmain.py"):
         assert (await client.get(f"/docs/{name}")).status_code in (404, 422)
+
+
+async def test_the_bare_address_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
+    """By a relative address, so that it works below a path of a proxy."""
+    response = await client.get("/")
+    assert (response.status_code, response.headers["location"]) == (307, "docs")
