@@ -21,6 +21,7 @@ from starlette.routing import Match, Route
 from voxbus.contracts.rpc import RequestErrorCode
 from voxbus.runtime.rpc import RequestFailedError
 from voxbus.voice_gateway.rest.context import request_context
+from voxbus.voice_gateway.rest.wording import for_people
 
 log = structlog.get_logger(__name__)
 
@@ -208,7 +209,7 @@ def _summary(problems: Sequence[tuple[Place, str, str]], count: int | None = Non
 def _explain(kind: str, message: str, path: tuple[int | str, ...], schema: dict[str, Any]) -> str:
     if kind == "extra_forbidden":
         return unknown_name(str(path[-1]), _names_at(schema, path[:-1]))
-    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return for_people(message)
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
@@ -238,7 +239,7 @@ def _resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
 def _of_parameters(error: RequestValidationError) -> ProblemError:
     places: dict[Any, Place] = {"query": "query", "path": "path", "header": "header"}
     problems: list[tuple[Place, str, str]] = [
-        (places.get(item["loc"][0], "body"), pointer(item["loc"][1:]), item["msg"].removeprefix("Value error, "))
+        (places.get(item["loc"][0], "body"), pointer(item["loc"][1:]), for_people(item["msg"]))
         for item in error.errors()
     ]
     return ProblemError(422, _summary(problems), problems=problems)

@@ -209,5 +209,5 @@ def _too_many(name: str, rate: Rate, wait_s: int) -> ProblemError:
         "RateLimit": f'"{name}";r=0;t={wait_s}',
         "RateLimit-Policy": f'"{name}";q={rate.limit};w={rate.window_s}',
     }
-    detail = f"at most {rate.limit} in {rate.window_s} seconds; try again in {wait_s}"
+    detail = f"at most {rate.limit} in {rate.window_s} seconds; try again in {wait_s} s"
     return ProblemError(429, detail, headers=headers)

@@ -56,6 +56,12 @@ async def openapi(request: Request) -> Response:
     return Response(request.app.openapi_json, headers={"Cache-Control": "no-cache"}, media_type=_JSON)
 
 
+@router.get("/", include_in_schema=False)
+async def root() -> Response:
+    """Show people who open the address in a browser what there is."""
+    return Response(status_code=307, headers={"Location": "docs"})
+
+
 @router.get("/docs", include_in_schema=False)
 async def docs() -> Response:
     """This API, for people: read it and try it."""
