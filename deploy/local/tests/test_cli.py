@@ -169,3 +169,9 @@ def test_a_microphone_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: p
     code, _out, err = run("call", "--mic", "--url", "ws://127.0.0.1:9", "--token", "t", "--state-dir", str(tmp_path))
     assert code == 1
     assert "--extra mic" in err
+
+
+def test_commands_do_not_wait_for_what_only_calls_need() -> None:
+    """NumPy and WebSockets are a third of the time in which a command starts."""
+    code = "import sys, voxbus.local.cli.app; sys.exit('numpy' in sys.modules or 'websockets' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,12 +24,14 @@ from voxbus.local.cli.common import (
     state_dir,
 )
 from voxbus.local.cli.remote import StackDirOption, find_api
-from voxbus.local.dialogue import ScriptLine
 from voxbus.local.errors import ExitCode, UsageError
-from voxbus.local.mic import Microphone
-from voxbus.local.placing import CallResult, CallTarget, load_lines, place_call
 from voxbus.local.state import DEFAULT_STATE_DIR, StateDir
 
+if TYPE_CHECKING:
+    from voxbus.local.dialogue import ScriptLine
+    from voxbus.local.placing import CallResult, CallTarget
+
+# What makes calls is imported where it is used: NumPy and WebSockets take a third of a second that other commands need not wait.
 DEFAULT_AGENT = "receptionist"
 
 
@@ -84,6 +86,8 @@ def call(
         raise UsageError(f"--rate {sample_rate} is not supported", f"use one of {', '.join(map(str, SAMPLE_RATES))}")
     if mic == bool(files):
         raise UsageError("give WAV files to say, or --mic", "for example: voxbus call hello.wav thanks.wav")
+    from voxbus.local.placing import load_lines  # noqa: PLC0415
+
     lines = load_lines(files or [], parse_barge_ins(barge_in or []), sample_rate)
     target = find_target(path, agent, url=url, token=token, sample_rate=sample_rate)
     result = run(_call(target, lines, console=None if as_json else out, save=save, mic=mic))
@@ -98,6 +102,8 @@ async def find_target(
     path: Path | None, agent: str, *, url: str | None = None, token: str | None = None, sample_rate: int = 16_000
 ) -> CallTarget:
     """Whom to call: what was given, else what the API says with a fresh token. Raises CommandError."""
+    from voxbus.local.placing import CallTarget  # noqa: PLC0415
+
     if token is None:
         async with find_api(None, path) as api:
             answer = await get_call_token(api, agent)
@@ -124,6 +130,9 @@ async def _call(
     save: Path | None,
     mic: bool,
 ) -> CallResult:
+    from voxbus.local.mic import Microphone  # noqa: PLC0415
+    from voxbus.local.placing import place_call  # noqa: PLC0415
+
     stopping = Stopping()
     target = await finding
     with Microphone(target.sample_rate) if mic else nullcontext() as device:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,12 +17,14 @@ from voxbus.local.cli.common import StateDirOption, Stopping, err, out, reports_
 from voxbus.local.cli.up import started_stack
 from voxbus.local.demo_client import Prepared, prepare_call
 from voxbus.local.errors import CommandError, ExitCode
-from voxbus.local.placing import CallResult, CallTarget, load_lines, place_call
 from voxbus.local.plan import BUILT_IN_AGENTS, StackOptions
 from voxbus.local.report import replies, scale_of, waterfall
 from voxbus.local.stack import Stack
 from voxbus.local.state import DEFAULT_STATE_DIR, StackInfo, StateDir
 from voxbus.local.tables import stack_table
+
+if TYPE_CHECKING:
+    from voxbus.local.placing import CallResult, CallTarget
 
 SAMPLE_RATE: Final = 16_000
 
@@ -69,9 +71,11 @@ async def _demo(state: StateDir, scene: Scene, *, logs: bool) -> ExitCode:
 
 
 async def _run_demo(state: StateDir, scene: Scene, stopping: Stopping, *, logs: bool) -> ExitCode:
-    lines = load_lines(scene.files(), {}, SAMPLE_RATE)
     agent = read_agent(BUILT_IN_AGENTS / f"{scene.agent}.json")
     async with _prepared(state, stopping, agent.spec, logs=logs) as (stack, prepared):
+        from voxbus.local.placing import CallTarget, load_lines, place_call  # noqa: PLC0415 - see `cli.call`
+
+        lines = load_lines(scene.files(), {}, SAMPLE_RATE)
         out.print(stack_table(stack))
         target = CallTarget(
             prepared.token.voice_url or stack.voice_url, prepared.token.token, prepared.agent_id, SAMPLE_RATE
@@ -101,6 +105,7 @@ async def _prepared(
     async def prepare(started: Stack) -> None:
         """A client can do all that before the workers, which load their engines, are ready."""
         prepared.append(await prepare_call(started.info(), state, spec))
+        import voxbus.local.placing  # noqa: F401, PLC0415 - the call needs it next, and the workers are not ready yet
 
     async with started_stack(state, StackOptions(), stopping, logs=logs, meanwhile=prepare) as started:
         yield started.info(), prepared[0]
