@@ -84,6 +84,17 @@ def test_stores() -> None:
     assert (none.status, none.stores[-1].status, none.stores[-1].latency_ms) == (State.DEGRADED, State.DOWN, None)
 
 
+def test_the_latency_of_a_provider() -> None:
+    """A provider's latency is that of the fastest worker that has it."""
+    health = judged(
+        process("llm-worker", latency_ms=4.0),
+        process("llm-worker", latency_ms=2.5, providers=("local", "other")),
+        process("llm-worker", latency_ms=1.5, providers=("other",)),
+    )
+    found = {provider.name: provider.latency_ms for provider in health.providers if provider.stage is Stage.LLM}
+    assert found == {"local": 2.5, "other": 1.5}
+
+
 def test_providers() -> None:
     """A provider that no ready worker has is down."""
     health = judged(

@@ -41,6 +41,8 @@ class ProviderHealth(BaseModel):
     status: State
     workers: int
     """That are ready and have it."""
+    latency_ms: float | None = None
+    """How long the fastest worker that has it took to answer on the bus."""
 
 
 class StoreHealth(BaseModel):
@@ -117,21 +119,33 @@ def _service(name: str, answers: Sequence[Answer]) -> ServiceHealth:
         status=_state(ready, len(answers)),
         processes=len(answers),
         ready=ready,
-        latency_ms=min((round(answer.latency_ms, 2) for answer in answers), default=None),
+        latency_ms=_fastest(answers),
     )
 
 
 def _providers(answers: Iterable[Answer]) -> list[ProviderHealth]:
-    ready: dict[tuple[Stage, str], list[bool]] = defaultdict(list)
+    of: dict[tuple[Stage, str], list[Answer]] = defaultdict(list)
     for answer in answers:
         stage = _WORKERS.get(answer.status.service)
         if stage is not None and not answer.status.draining:
             for name in answer.status.providers:
-                ready[stage, name].append(answer.status.ready)
-    return [
-        ProviderHealth(stage=stage, name=name, status=_state(sum(good), len(good)), workers=sum(good))
-        for (stage, name), good in sorted(ready.items())
-    ]
+                of[stage, name].append(answer)
+    return [_provider(stage, name, found) for (stage, name), found in sorted(of.items(), key=lambda item: item[0])]
+
+
+def _provider(stage: Stage, name: str, answers: Sequence[Answer]) -> ProviderHealth:
+    ready = sum(answer.status.ready for answer in answers)
+    return ProviderHealth(
+        stage=stage,
+        name=name,
+        status=_state(ready, len(answers)),
+        workers=ready,
+        latency_ms=_fastest(answers),
+    )
+
+
+def _fastest(answers: Iterable[Answer]) -> float | None:
+    return min((round(answer.latency_ms, 2) for answer in answers), default=None)
 
 
 def _stores(seen: Iterable[StoreStatus]) -> list[StoreHealth]:
