@@ -271,7 +271,7 @@ async def test_what_nobody_waits_for_any_more_is_not_done(nats_url: str, events:
         late = sample("voxbus_rpc_served_total", service="agents", operation="delete", outcome="late")
         errors = await asyncio.gather(*(failure(client, timeout_s=0.3) for _ in range(5)))
         assert {error.code for error in errors} == {RequestErrorCode.UNAVAILABLE}
-        await asyncio.sleep(0.3)  # the server counts from the arrival, which is later than the sending by whatever it took
+        await asyncio.sleep(0.3)  # the server's patience began when the requests arrived, later than the client's
         go_on.set()
         assert await client.request(DELETE_AGENT, DELETE) == Done()
         after = sample("voxbus_rpc_served_total", service="agents", operation="delete", outcome="late")
