@@ -14,7 +14,8 @@ from fake_control_plane import FakeAuth, unavailable
 from servers import NatsServer
 from voice_client import Signer, eventually, pem
 
-from voxbus.contracts.auth import API_AUDIENCE, VOICE_AUDIENCE, SigningKeysChanged
+from voxbus.contracts.auth import API_AUDIENCE, VOICE_AUDIENCE
+from voxbus.contracts.auth_events import SigningKeysChanged
 from voxbus.contracts.base import new_id
 from voxbus.runtime.bus import EventBus
 from voxbus.runtime.rpc import RequestFailedError, RpcClient

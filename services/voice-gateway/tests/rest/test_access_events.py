@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from servers import NatsServer, provision_bus
 
-from voxbus.contracts import auth
+from voxbus.contracts import auth_events
 from voxbus.contracts.access import Role
 from voxbus.contracts.base import Message, new_id
 from voxbus.contracts.event import Event
@@ -21,7 +21,7 @@ from voxbus.voice_gateway.rest.access_events import AccessEvents
 
 pytestmark = pytest.mark.integration
 
-CHANGED = auth.UserUpdated(user_id="user_1", role=Role.USER, enabled=False, access_changed=True)
+CHANGED = auth_events.UserUpdated(user_id="user_1", role=Role.USER, enabled=False, access_changed=True)
 
 
 class ToldCallers:
@@ -92,9 +92,9 @@ async def test_told_as_it_happens(stand: Stand) -> None:
     await stand.events.start()
     changed = await stand.publish(CHANGED)
     renamed = await stand.publish(CHANGED.model_copy(update={"access_changed": False, "revision": 7}))
-    deleted = await stand.publish(auth.UserDeleted(user_id="user_2"))
-    await stand.publish(auth.UserCreated(user_id="user_3", role=Role.USER))
-    await stand.publish(auth.ApiKeyRevoked(api_key_id="key_1", user_id="user_1"))
+    deleted = await stand.publish(auth_events.UserDeleted(user_id="user_2"))
+    await stand.publish(auth_events.UserCreated(user_id="user_3", role=Role.USER))
+    await stand.publish(auth_events.ApiKeyRevoked(api_key_id="key_1", user_id="user_1"))
     await until(lambda: len(stand.callers.changes) == 3 and stand.callers.revoked == ["key_1"])
     assert stand.callers.changes == [
         ("user_1", changed.time, True),

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from pydantic import Field
 
-from voxbus.contracts import agents, auth, campaigns, subjects
+from voxbus.contracts import agents, auth_events, campaign_events, subjects
 from voxbus.contracts.base import Message, new_id
 from voxbus.contracts.call import CallEnded, CallStarted, StreamTakenOver, TurnCompleted
 
@@ -19,19 +19,19 @@ EVENT_TYPES: Final[dict[type[Message], tuple[str, str]]] = {
     TurnCompleted: ("turn", "completed"),
     StreamTakenOver: ("stream", "taken_over"),
     CallEnded: ("call", "ended"),
-    auth.UserCreated: ("user", "created"),
-    auth.UserUpdated: ("user", "updated"),
-    auth.UserDeleted: ("user", "deleted"),
-    auth.ApiKeyRevoked: ("api_key", "revoked"),
-    auth.SigningKeysChanged: ("signing_keys", "changed"),
+    auth_events.UserCreated: ("user", "created"),
+    auth_events.UserUpdated: ("user", "updated"),
+    auth_events.UserDeleted: ("user", "deleted"),
+    auth_events.ApiKeyRevoked: ("api_key", "revoked"),
+    auth_events.SigningKeysChanged: ("signing_keys", "changed"),
     agents.AgentCreated: ("agent", "created"),
     agents.AgentUpdated: ("agent", "updated"),
     agents.AgentPublished: ("agent", "published"),
     agents.AgentDeleted: ("agent", "deleted"),
-    campaigns.CampaignCreated: ("campaign", "created"),
-    campaigns.CampaignUpdated: ("campaign", "updated"),
-    campaigns.CampaignMoved: ("campaign", "moved"),
-    campaigns.CampaignDeleted: ("campaign", "deleted"),
+    campaign_events.CampaignCreated: ("campaign", "created"),
+    campaign_events.CampaignUpdated: ("campaign", "updated"),
+    campaign_events.CampaignMoved: ("campaign", "moved"),
+    campaign_events.CampaignDeleted: ("campaign", "deleted"),
 }
 """Data model of each event, to the noun and verb of its subject and type."""
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from voxbus.auth.outgoing import Outgoing
 from voxbus.auth.secret_tokens import SecretToken
-from voxbus.contracts.auth import ApiKey, ApiKeyRevoked, ListApiKeys
+from voxbus.contracts.auth import ApiKey, ListApiKeys
+from voxbus.contracts.auth_events import ApiKeyRevoked
 from voxbus.runtime.store import DocumentStore, outbox, paging
 from voxbus.runtime.store.documents import create_once, now
 

@@ -22,7 +22,7 @@ from voxbus.auth.tokens import TokenIssuer
 from voxbus.auth.user_repository import UserRepository
 from voxbus.auth.users import Users
 from voxbus.contracts import subjects
-from voxbus.contracts.auth import SigningKeysChanged
+from voxbus.contracts.auth_events import SigningKeysChanged
 from voxbus.contracts.event import EVENT_TYPES
 from voxbus.runtime.process import CannotStartError, Context
 from voxbus.runtime.service import ServiceApplication

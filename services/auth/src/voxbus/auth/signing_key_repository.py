@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from pymongo.errors import DuplicateKeyError
 
 from voxbus.auth.outgoing import Outgoing
-from voxbus.contracts.auth import SigningKeysChanged
+from voxbus.contracts.auth_events import SigningKeysChanged
 from voxbus.runtime.store import DocumentStore, outbox
 from voxbus.runtime.store.documents import now
 

@@ -12,7 +12,8 @@ from pymongo import ReturnDocument
 
 from voxbus.auth.outgoing import Outgoing
 from voxbus.contracts.access import Role
-from voxbus.contracts.auth import ListUsers, User, UserCreated, UserDeleted, UserUpdated
+from voxbus.contracts.auth import ListUsers, User
+from voxbus.contracts.auth_events import UserCreated, UserDeleted, UserUpdated
 from voxbus.contracts.base import new_id
 from voxbus.runtime.store import DocumentStore, outbox, paging
 from voxbus.runtime.store.documents import create_once, now

@@ -15,7 +15,8 @@ from voxbus.campaigns.records import Document, to_campaign
 from voxbus.campaigns.repository import CampaignRepository
 from voxbus.contracts.access import Actor
 from voxbus.contracts.agents import Agent
-from voxbus.contracts.campaigns import Campaign, CampaignMove, CampaignMoved, CampaignStatus, MoveCampaign
+from voxbus.contracts.campaign_events import CampaignMoved
+from voxbus.contracts.campaigns import Campaign, CampaignMove, CampaignStatus, MoveCampaign
 from voxbus.runtime.rpc import RequestFailedError
 from voxbus.runtime.store.documents import now
 

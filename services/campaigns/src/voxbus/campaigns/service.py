@@ -14,17 +14,15 @@ from voxbus.campaigns.records import Document, new_campaign, spec_fields, to_cam
 from voxbus.campaigns.repository import CampaignRepository
 from voxbus.contracts.access import Actor
 from voxbus.contracts.base import Identifier
+from voxbus.contracts.campaign_events import CampaignCreated, CampaignDeleted, CampaignUpdated
 from voxbus.contracts.campaigns import (
     CREATE_CAMPAIGN,
     AgentUse,
     Campaign,
-    CampaignCreated,
-    CampaignDeleted,
     CampaignPage,
     CampaignsOfAgent,
     CampaignSpec,
     CampaignStatus,
-    CampaignUpdated,
     CreateCampaign,
     CreatedCampaign,
     DeleteCampaign,

@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 from pydantic import JsonValue, ValidationError
 
-from voxbus.contracts import auth
+from voxbus.contracts import auth, auth_events
 from voxbus.contracts.rpc import RequestErrorCode
 from voxbus.runtime.bus import EventBus
 from voxbus.runtime.rpc import RequestFailedError, RpcClient
@@ -74,7 +74,7 @@ class KeyRing:
     async def start(self) -> None:
         """Read the file and begin to fetch; does not wait for `auth`. The bus is connected by now."""
         await self._load()
-        await self._watch.on(auth.SigningKeysChanged, lambda _: self._changed.set())
+        await self._watch.on(auth_events.SigningKeysChanged, lambda _: self._changed.set())
         await self._watch.listening()
         self._loop = asyncio.create_task(self._keep_fresh(), name="keyring")
 

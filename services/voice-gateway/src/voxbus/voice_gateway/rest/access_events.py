@@ -19,7 +19,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError
 from pydantic import ValidationError
 
-from voxbus.contracts import auth, subjects
+from voxbus.contracts import auth_events, subjects
 from voxbus.runtime.bus import BusSubscriber, EventBus
 from voxbus.voice_gateway.rest.callers import LONGEST_TOKEN_S, Callers
 
@@ -104,7 +104,7 @@ class AccessEvents:
         try:
             match (found["noun"], found["verb"]) if found else None:
                 case ("user", "updated"):
-                    updated = auth.UserUpdated.model_validate_json(message.data)
+                    updated = auth_events.UserUpdated.model_validate_json(message.data)
                     self._callers.user_changed(
                         updated.user_id,
                         _time(message),
@@ -112,10 +112,12 @@ class AccessEvents:
                         revision=updated.revision,
                     )
                 case ("user", "deleted"):
-                    deleted = auth.UserDeleted.model_validate_json(message.data)
+                    deleted = auth_events.UserDeleted.model_validate_json(message.data)
                     self._callers.user_deleted(deleted.user_id, _time(message))
                 case ("api_key", "revoked"):
-                    self._callers.api_key_revoked(auth.ApiKeyRevoked.model_validate_json(message.data).api_key_id)
+                    self._callers.api_key_revoked(
+                        auth_events.ApiKeyRevoked.model_validate_json(message.data).api_key_id
+                    )
         except ValidationError as error:
             log.warning("event cannot be read", subject=message.subject, problems=error.error_count())
 
