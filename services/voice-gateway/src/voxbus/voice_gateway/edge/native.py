@@ -26,7 +26,6 @@ from voxbus.contracts.native import (
     Ready,
 )
 from voxbus.runtime.audio import StreamResampler
-from voxbus.runtime.rpc import RequestFailedError
 from voxbus.voice_gateway.edge import metrics
 from voxbus.voice_gateway.edge.caller_audio import CallerAudio
 from voxbus.voice_gateway.edge.close_code import CloseCode
@@ -34,8 +33,8 @@ from voxbus.voice_gateway.edge.connection import Connection
 from voxbus.voice_gateway.edge.limits import TokenBucket
 from voxbus.voice_gateway.edge.line import CallEnd, CallRefused, CallRequest, Line, LineMessage
 from voxbus.voice_gateway.edge.marks import Marks
-from voxbus.voice_gateway.edge.native_faults import BREACH_CODE, END_CLOSE, REFUSAL_CLOSE, explain
-from voxbus.voice_gateway.edge.tokens import Claims, InvalidTokenError
+from voxbus.voice_gateway.edge.native_faults import BREACH_CODE, END_CLOSE, REFUSAL_CLOSE, explain, token_refusal
+from voxbus.voice_gateway.edge.tokens import Claims
 from voxbus.voice_gateway.edge.wire import Edge, Handler, WireProtocol
 
 log = structlog.get_logger(__name__)
@@ -154,14 +153,8 @@ class NativeLine(Line, Handler):
         """What the token says; None when the client was refused."""
         try:
             return await self._edge.tokens.verify(auth.token, auth.agent_id)
-        except InvalidTokenError as error:
-            self._refuse(NativeErrorCode.INVALID_TOKEN, str(error))
-        except RequestFailedError as error:
-            code = NativeErrorCode.OVERLOADED if error.error.retryable else NativeErrorCode.INTERNAL
-            self._refuse(code, error.error.message)
-        except Exception:
-            log.exception("token could not be verified")
-            self._refuse(NativeErrorCode.INTERNAL, "the token could not be verified")
+        except Exception as error:  # the client is told something in any case
+            self._refuse(*token_refusal(error))
         return None
 
     def _begin(self, call: CallEnd) -> None:

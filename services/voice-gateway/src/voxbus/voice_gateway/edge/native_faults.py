@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import structlog
 from pydantic import ValidationError
 
 from voxbus.contracts.call import EndReason
 from voxbus.contracts.native import NativeErrorCode
+from voxbus.runtime.rpc import RequestFailedError
 from voxbus.voice_gateway.edge.close_code import CloseCode
+from voxbus.voice_gateway.edge.tokens import InvalidTokenError
+
+log = structlog.get_logger(__name__)
 
 REFUSAL_CLOSE: Final[Mapping[NativeErrorCode, CloseCode]] = {
     NativeErrorCode.INVALID_MESSAGE: CloseCode.BAD_REQUEST,
@@ -43,3 +48,13 @@ def explain(error: ValidationError) -> str:
         return "a message is a JSON object with a type"
     where = ".".join(str(part) for part in problem["loc"][1:])
     return f"{where}: {problem['msg']}" if where else problem["msg"]
+
+
+def token_refusal(error: Exception) -> tuple[NativeErrorCode, str]:
+    """What a client is told whose token was not verified; a failure of ours is logged."""
+    if isinstance(error, InvalidTokenError):
+        return NativeErrorCode.INVALID_TOKEN, str(error)
+    if isinstance(error, RequestFailedError):
+        return (NativeErrorCode.OVERLOADED if error.error.retryable else NativeErrorCode.INTERNAL), error.error.message
+    log.error("token could not be verified", exc_info=error)
+    return NativeErrorCode.INTERNAL, "the token could not be verified"
