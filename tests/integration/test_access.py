@@ -13,6 +13,8 @@ import jwt
 import pytest
 from control_plane import ControlPlane
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pymongo import MongoClient
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -182,12 +184,19 @@ def test_an_expired_or_forged_token_opens_nothing(
     """A token past its time, one signed by a foreign key, an unsigned one and an unknown API key answer 401 on every route."""
     good = owner.headers["authorization"].removeprefix("Bearer ")
     header, claims = jwt.get_unverified_header(good), jwt.decode(good, options={"verify_signature": False})
-    foreign = Ed25519PrivateKey.generate()
+    foreign, genuine = Ed25519PrivateKey.generate(), _signing_key(plane, header["kid"])
     past = datetime.now(UTC) - timedelta(minutes=5)
-    expired = jwt.encode({**claims, "exp": past}, foreign, algorithm="EdDSA", headers={"kid": header["kid"]})
+    expired = jwt.encode({**claims, "exp": past}, genuine, algorithm="EdDSA", headers={"kid": header["kid"]})
+    renewed = jwt.encode({**claims, "jti": "another"}, genuine, algorithm="EdDSA", headers={"kid": header["kid"]})
     forged = jwt.encode(claims, foreign, algorithm="EdDSA", headers={"kid": header["kid"]})
     unsigned = jwt.encode(claims, "", algorithm="none", headers={"kid": header["kid"]})
     with httpx.Client(base_url=plane.url) as client:
+        taken = client.get("/auth/me", headers={"authorization": f"Bearer {renewed}"})
+        assert taken.status_code == 200, (
+            "the tokens made here are refused for another reason than the one that is meant"
+        )
+        answer = client.get("/auth/me", headers={"authorization": f"Bearer {expired}"})
+        assert "expired" in answer.json()["detail"]
         for token in (expired, forged, unsigned, "vxk_key_00000000000000000000_nothing", "rubbish"):
             for route in _protected(routes):
                 answer = _send(client, route, things, authorization=f"Bearer {token}")
@@ -270,3 +279,11 @@ def _snapshot(owner: httpx.Client, things: Things) -> list[Any]:
     return [_ok(owner.get(path.format(**ids))) for path in paths] + [
         [key["id"] for key in _ok(owner.get("/auth/api-keys"))["items"]]
     ]
+
+
+def _signing_key(plane: ControlPlane, key_id: str) -> Any:
+    """The platform's own private key, out of its store."""
+    with MongoClient[dict[str, Any]](plane.mongo.url) as client:
+        document = client["voxbus"]["signing_keys"].find_one({"_id": key_id})
+    assert document is not None
+    return load_pem_private_key(document["private_pem"].encode(), password=None)
