@@ -206,21 +206,23 @@ async def test_only_what_is_safe_is_tried_again(nats_url: str, events: EventBus)
     """A read that is not answered in time is sent once more; a change is not, and both are UNAVAILABLE in the end."""
     reads: list[int] = []
     changes: list[int] = []
+    given_up = asyncio.Event()
 
     async def compare(_request: CompareAgentVersions) -> AgentComparison:
         reads.append(1)
-        await asyncio.sleep(0.5)
+        await given_up.wait()
         raise RequestFailedError(RequestErrorCode.INTERNAL, "too late")
 
     async def delete(_request: DeleteAgent) -> Done:
         changes.append(1)
-        await asyncio.sleep(0.5)
+        await given_up.wait()
         return Done()
 
     async with serving(nats_url, "agents", {COMPARE_AGENT_VERSIONS: compare, DELETE_AGENT: delete}):
         error = await failure(RpcClient(events), timeout_s=0.1)
         with pytest.raises(RequestFailedError) as read:
             await RpcClient(events).request(COMPARE_AGENT_VERSIONS, COMPARE, timeout_s=0.1)
+        given_up.set()
     assert error.code is read.value.code is RequestErrorCode.UNAVAILABLE
     assert (len(reads), len(changes)) == (2, 1)
 
@@ -257,25 +259,28 @@ async def test_no_more_than_max_workers_run_at_a_time(nats_url: str, events: Eve
 
 async def test_what_nobody_waits_for_any_more_is_not_done(nats_url: str, events: EventBus) -> None:
     """A request that waited for its turn until its sender gave up is dropped, and the next one is answered."""
-    begun = 0
-    go_on = asyncio.Event()
+    begun: list[int] = []
+    busy, go_on = asyncio.Event(), asyncio.Event()
 
     async def delete(_request: DeleteAgent) -> Done:
-        nonlocal begun
-        begun += 1
+        begun.append(1)
+        busy.set()
         await go_on.wait()
         return Done()
 
     async with serving(nats_url, "agents", {DELETE_AGENT: delete}, max_workers=1):
         client = RpcClient(events)
         late = sample("voxbus_rpc_served_total", service="agents", operation="delete", outcome="late")
-        errors = await asyncio.gather(*(failure(client, timeout_s=0.3) for _ in range(5)))
+        first = asyncio.create_task(client.request(DELETE_AGENT, DELETE))
+        await busy.wait()
+        # Waited for less than a millisecond, which the message tells as 0: their time is over before their turn comes.
+        errors = await asyncio.gather(*(failure(client, timeout_s=0.0009) for _ in range(4)))
         assert {error.code for error in errors} == {RequestErrorCode.UNAVAILABLE}
-        await asyncio.sleep(0.3)  # the server's patience began when the requests arrived, later than the client's
         go_on.set()
+        assert await first == Done()
         assert await client.request(DELETE_AGENT, DELETE) == Done()
         after = sample("voxbus_rpc_served_total", service="agents", operation="delete", outcome="late")
-    assert begun == 2
+    assert len(begun) == 2
     assert after - late == 4
 
 
