@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from control_plane import ServiceProcess
+from control_plane import ServiceStand
 from nats.aio.msg import Msg
-from servers import MongoServer, NatsServer, free_port, provision
 
 from voxbus.contracts import auth, campaigns
 from voxbus.contracts.access import ROLE_PERMISSIONS, Actor, Role
@@ -20,8 +19,6 @@ from voxbus.contracts.base import new_id
 from voxbus.contracts.rpc import Operation, RequestErrorCode, RequestT, ResultT
 from voxbus.runtime.bus import EventBus
 from voxbus.runtime.rpc import RequestFailedError, RpcClient, RpcServer, not_found
-
-DATABASE = "agents_test"
 
 
 def user(name: str = "user") -> Actor:
@@ -34,45 +31,11 @@ def admin() -> Actor:
     return Actor(user_id=new_id("admin"), role=Role.ADMIN, permissions=ROLE_PERMISSIONS[Role.ADMIN])
 
 
-class AgentsStand:
-    """NATS, a document store, and processes of the agents service."""
+class AgentsStand(ServiceStand):
+    """Processes of the agents service."""
 
     def __init__(self, directory: Path, processes: int) -> None:
-        self.nats = NatsServer(directory / "nats")
-        self.mongo = MongoServer(directory / "mongo")
-        self._directory = directory
-        self.processes = [self._process(number) for number in range(processes)]
-
-    def start(self) -> None:
-        """Everything is ready afterwards."""
-        self.nats.start()
-        self.mongo.start()
-        provision(self.nats.url)
-        for process in self.processes:
-            process.start()
-        for process in self.processes:
-            process.wait_ready()
-
-    def stop(self) -> None:
-        """End everything."""
-        for process in self.processes:
-            process.kill()
-        self.nats.stop()
-        self.mongo.stop()
-
-    def log_text(self) -> str:
-        """What the processes have logged."""
-        return "".join(process.log_file.read_text() for process in self.processes)
-
-    def _process(self, number: int) -> ServiceProcess:
-        http_port = free_port()
-        environment = {
-            "VOXBUS_NATS_URL": self.nats.url,
-            "VOXBUS_MONGO_URL": self.mongo.url,
-            "VOXBUS_MONGO_DATABASE": DATABASE,
-            "VOXBUS_HTTP_PORT": str(http_port),
-        }
-        return ServiceProcess("agents", http_port, environment, self._directory / f"agents-{number}.log")
+        super().__init__("agents", directory, processes)
 
 
 class Neighbours:

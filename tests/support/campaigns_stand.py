@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from control_plane import ServiceProcess
+from control_plane import ServiceStand
 from nats.aio.msg import Msg
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from rpc_stand import connected, serving
-from servers import MongoServer, NatsServer, free_port, provision
 
 from voxbus.contracts import agents, auth
 from voxbus.contracts import campaigns as contract
@@ -25,63 +24,24 @@ from voxbus.contracts.rpc import Operation, RequestErrorCode, RequestT, ResultT
 from voxbus.runtime.bus import EventBus
 from voxbus.runtime.rpc import RequestFailedError, RpcClient, not_found
 
-DATABASE = "campaigns_test"
-
 
 def actor(role: Role = Role.USER) -> Actor:
     """Somebody of the test's own."""
     return Actor(user_id=new_id(role), role=role, permissions=ROLE_PERMISSIONS[role])
 
 
-class CampaignsStand:
-    """NATS, a document store, and processes of the campaigns service."""
+class CampaignsStand(ServiceStand):
+    """Processes of the campaigns service, which look often for what is due."""
 
     def __init__(self, directory: Path, processes: int, **environment: str) -> None:
-        self.nats = NatsServer(directory / "nats")
-        self.mongo = MongoServer(directory / "mongo")
-        self._directory = directory
-        self._environment = environment
-        self.processes = [self._process(number) for number in range(processes)]
-
-    def start(self) -> None:
-        """Everything is ready afterwards."""
-        self.nats.start()
-        self.mongo.start()
-        provision(self.nats.url)
-        for process in self.processes:
-            process.start()
-        for process in self.processes:
-            process.wait_ready()
-
-    def stop(self) -> None:
-        """End everything."""
-        for process in self.processes:
-            process.kill()
-        self.nats.stop()
-        self.mongo.stop()
-
-    def log_text(self) -> str:
-        """What the processes have logged."""
-        return "".join(process.log_file.read_text() for process in self.processes)
+        often = {"VOXBUS_CAMPAIGN_CHECK_S": "0.1", "VOXBUS_CONTACTS_LEASE_S": "5"}
+        super().__init__("campaigns", directory, processes, {**often, **environment})
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[AsyncDatabase[dict[str, Any]]]:
         """What the service keeps, to look at or to bring into a state that only an accident leaves."""
         async with AsyncMongoClient[dict[str, Any]](self.mongo.url, tz_aware=True) as client:
-            yield client[DATABASE]
-
-    def _process(self, number: int) -> ServiceProcess:
-        http_port = free_port()
-        environment = {
-            "VOXBUS_NATS_URL": self.nats.url,
-            "VOXBUS_MONGO_URL": self.mongo.url,
-            "VOXBUS_MONGO_DATABASE": DATABASE,
-            "VOXBUS_HTTP_PORT": str(http_port),
-            "VOXBUS_CAMPAIGN_CHECK_S": "0.1",
-            "VOXBUS_CONTACTS_LEASE_S": "5",
-            **self._environment,
-        }
-        return ServiceProcess("campaigns", http_port, environment, self._directory / f"campaigns-{number}.log")
+            yield client[self.database_name]
 
 
 class World:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -89,6 +89,62 @@ class ServiceProcess:
         return code
 
 
+class ServiceStand:
+    """NATS, a document store, and processes of one service that keeps documents, without its neighbours."""
+
+    def __init__(
+        self, service: str, directory: Path, processes: int, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """The database is `{service}_test`."""
+        self.nats = NatsServer(directory / "nats")
+        self.mongo = MongoServer(directory / "mongo")
+        self.database_name = f"{service}_test"
+        common = {
+            "VOXBUS_NATS_URL": self.nats.url,
+            "VOXBUS_MONGO_URL": self.mongo.url,
+            "VOXBUS_MONGO_DATABASE": self.database_name,
+            **(environment or {}),
+        }
+        ports = [free_port() for _ in range(processes)]
+        self.processes = [
+            ServiceProcess(
+                service, port, {**common, "VOXBUS_HTTP_PORT": str(port)}, directory / f"{service}-{number}.log"
+            )
+            for number, port in enumerate(ports)
+        ]
+
+    def start(self) -> None:
+        """Everything is ready afterwards."""
+        start_all(self.nats, self.mongo, self.processes)
+
+    def stop(self) -> None:
+        """End everything."""
+        stop_all(self.nats, self.mongo, self.processes)
+
+    def log_text(self) -> str:
+        """What the processes have logged."""
+        return "".join(process.log_file.read_text() for process in self.processes)
+
+
+def start_all(nats: NatsServer, mongo: MongoServer, processes: Sequence[ServiceProcess]) -> None:
+    """The servers, the streams, then the processes side by side."""
+    nats.start()
+    mongo.start()
+    provision(nats.url)
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.wait_ready()
+
+
+def stop_all(nats: NatsServer, mongo: MongoServer, processes: Sequence[ServiceProcess]) -> None:
+    """The other way round."""
+    for process in processes:
+        process.kill()
+    nats.stop()
+    mongo.stop()
+
+
 class ControlPlane:
     """Started by `with`; `counts` says how many processes of a service there are, one of each by default."""
 
@@ -111,7 +167,7 @@ class ControlPlane:
     def __enter__(self) -> Self:
         """Everything is ready afterwards."""
         try:
-            self._start()
+            start_all(self.nats, self.mongo, self.processes)
         except BaseException:
             self.stop()
             raise
@@ -122,21 +178,9 @@ class ControlPlane:
     ) -> None:
         self.stop()
 
-    def _start(self) -> None:
-        self.nats.start()
-        self.mongo.start()
-        provision(self.nats.url)
-        for process in self.processes:
-            process.start()
-        for process in self.processes:
-            process.wait_ready()
-
     def stop(self) -> None:
         """End everything."""
-        for process in self.processes:
-            process.kill()
-        self.nats.stop()
-        self.mongo.stop()
+        stop_all(self.nats, self.mongo, self.processes)
 
     def of(self, service: str) -> list[ServiceProcess]:
         """The processes of a service."""

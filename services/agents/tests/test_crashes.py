@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from agents_stand import DATABASE, AgentsStand, Neighbours, neighbours, user
+from agents_stand import AgentsStand, Neighbours, neighbours, user
 
 from voxbus.agents.migrations import MIGRATIONS
 from voxbus.agents.repository import AgentRepository
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.integration
 @pytest_asyncio.fixture
 async def store(stand: AgentsStand) -> AsyncIterator[DocumentStore]:
     """The store of the processes."""
-    store = DocumentStore(StoreSettings(mongo_url=stand.mongo.url, mongo_database=DATABASE), "agents")
+    store = DocumentStore(StoreSettings(mongo_url=stand.mongo.url, mongo_database=stand.database_name), "agents")
     yield store
     await store.stop()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from agents_stand import DATABASE, AgentsStand, Neighbours, admin, user
+from agents_stand import AgentsStand, Neighbours, admin, user
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 async def database(stand: AgentsStand) -> AsyncIterator[AsyncDatabase[dict[str, Any]]]:
     """What the processes keep."""
     async with AsyncMongoClient[dict[str, Any]](stand.mongo.url, tz_aware=True) as client:
-        yield client[DATABASE]
+        yield client[stand.database_name]
 
 
 def campaign(owner: Actor, name: str) -> campaigns.CampaignSummary:
