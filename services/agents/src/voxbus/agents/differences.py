@@ -19,7 +19,7 @@ class _Secret:
 
 def differences(before: AgentSpec, after: AgentSpec) -> Iterator[Difference]:
     """One after the other, in the order of the fields. A secret that changed shows as a mask that became a mask."""
-    for difference in _compare("", _content(before), _content(after)):
+    for difference in compare_json(_content(before), _content(after)):
         yield difference.model_copy(update={"before": _shown(difference.before), "after": _shown(difference.after)})
 
 
